@@ -1,0 +1,116 @@
+//! Models: SQL with a TOML header, one table each (`models/silver`, `models/gold`).
+
+use crate::{FieldType, TableName};
+
+/// A table of Silver or Gold: how it is kept, and the SELECTs that feed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// The table: its layer is the folder, its name the file's name (or the folder's, of a model with several feeds).
+    pub name: TableName,
+    /// The file with the header, relative to the project folder.
+    pub path: String,
+    /// What one row is.
+    pub description: String,
+    /// The unique key of the rows; may be finer than a feed's entity. Empty only for [`Kept::Append`] and
+    /// [`Kept::View`].
+    pub grain: Vec<String>,
+    /// How the table is kept up to date.
+    pub kept: Kept,
+    /// Partition columns, outermost first.
+    pub partition_by: Vec<String>,
+    /// Documentation of columns; need not name all.
+    pub columns: Vec<ColumnDoc>,
+    /// Checks on the staged rows, run before they are published.
+    pub checks: Vec<Check>,
+    /// At least one. A single-file model has one feed, named like the model.
+    pub feeds: Vec<Feed>,
+}
+
+impl Model {
+    /// The documentation of a column, if it has any.
+    pub fn column(&self, name: &str) -> Option<&ColumnDoc> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+}
+
+/// What a table's rows are a function of, and so what a refresh must look at (ENGINE.md 14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// Each new upstream row gives its rows once.
+    Append,
+    /// The latest version of each entity wins.
+    Latest,
+    /// The rows of one value of the scope columns depend only on upstream rows of that value.
+    Scoped {
+        /// The scope columns; at least one.
+        scope: Vec<String>,
+    },
+    /// Recomputed as a whole.
+    Full,
+    /// Not stored.
+    View,
+}
+
+/// Documentation of a model's column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDoc {
+    /// The column.
+    pub name: String,
+    /// The type, if the model promises one.
+    pub kind: Option<FieldType>,
+    /// The unit of the value.
+    pub unit: Option<String>,
+    /// What it means.
+    pub description: Option<String>,
+}
+
+/// One SELECT that feeds a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// The file's name without `.sql`.
+    pub name: String,
+    /// The file, for error messages.
+    pub path: String,
+    /// What the feed brings; of a single-file model its description.
+    pub description: String,
+    /// The statement, without the header.
+    pub sql: String,
+    /// The 1-based line of the file on which `sql` starts.
+    pub sql_first_line: usize,
+    /// Columns that name what is replaced as a whole; only with [`Kept::Latest`], where it is not empty.
+    pub entity: Vec<String>,
+    /// The column that orders versions of an entity, before `_lineage`.
+    pub version: Option<String>,
+}
+
+/// A check on a model's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// `not_null(column)`
+    NotNull(String),
+    /// `unique(a, b)`
+    Unique(Vec<String>),
+    /// `accepted_values(column, A, B)`: null passes.
+    AcceptedValues {
+        /// The column.
+        column: String,
+        /// The values, compared as text.
+        values: Vec<String>,
+    },
+    /// `range(column, min, max)`: bounds included, either may be left empty; null passes.
+    Range {
+        /// The column.
+        column: String,
+        /// The least value, a SQL literal.
+        min: Option<String>,
+        /// The greatest value, a SQL literal.
+        max: Option<String>,
+    },
+    /// A `[check.NAME]` entry.
+    Sql {
+        /// Its name.
+        name: String,
+        /// A query that must return no rows. It may read the model's own table, which then shows the staged state.
+        sql: String,
+    },
+}
