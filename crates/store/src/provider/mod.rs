@@ -1,0 +1,238 @@
+//! Reading: a list of files as a DataFusion table.
+//!
+//! A scan is a plain Parquet scan over the files that pruning leaves, with partition values attached; it needs nothing of
+//! Smelt to run, so that it may run elsewhere too.
+
+mod prune;
+mod statistics;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, ScalarValue, Statistics};
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::TableType;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::logical_expr::TableProviderFilterPushDown;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::prelude::Expr;
+
+use crate::changes::SIGN_COLUMN;
+use crate::error::{Result, StoreError};
+use crate::file::DataFile;
+use crate::lake::Lake;
+use crate::meta::TableMeta;
+
+/// What a scan gives for a table's schema: top-level strings and binaries as views, because scans and grouping of views
+/// copy less.
+pub fn read_schema(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().map(read_field).collect::<Vec<_>>()))
+}
+
+fn read_field(field: &FieldRef) -> FieldRef {
+    match field.data_type() {
+        DataType::Utf8 => Arc::new(Field::new(field.name(), DataType::Utf8View, field.is_nullable())),
+        DataType::Binary => Arc::new(Field::new(field.name(), DataType::BinaryView, field.is_nullable())),
+        _ => field.clone(),
+    }
+}
+
+/// A list of files of one table, as a DataFusion table.
+#[derive(Clone)]
+pub struct LakeFiles {
+    lake: Lake,
+    meta: Arc<TableMeta>,
+    files: Vec<(Arc<DataFile>, i32)>,
+    signed: bool,
+    /// The columns in the table's order, and the sign last.
+    schema: SchemaRef,
+    /// The same columns as a scan has them: those of the files, then those of the partition, then the sign.
+    scanned: TableSchema,
+    /// The place in `scanned` of each column of `schema`.
+    places: Vec<usize>,
+}
+
+impl fmt::Debug for LakeFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LakeFiles({}, {} files)", self.meta.table, self.files.len())
+    }
+}
+
+impl LakeFiles {
+    /// The table's columns over these files.
+    pub fn new(lake: Lake, meta: Arc<TableMeta>, files: Vec<Arc<DataFile>>) -> Self {
+        Self::build(lake, meta, files.into_iter().map(|file| (file, 1)).collect(), false)
+    }
+
+    /// The table's columns and [`SIGN_COLUMN`] over these files.
+    pub fn signed(lake: Lake, meta: Arc<TableMeta>, files: Vec<(Arc<DataFile>, i32)>) -> Self {
+        Self::build(lake, meta, files, true)
+    }
+
+    fn build(lake: Lake, meta: Arc<TableMeta>, files: Vec<(Arc<DataFile>, i32)>, signed: bool) -> Self {
+        let sign = signed.then(|| Arc::new(Field::new(SIGN_COLUMN, DataType::Int32, false)));
+        let mut partitions: Vec<FieldRef> = meta.partition_fields().iter().map(read_field).collect();
+        partitions.extend(sign.clone());
+        let scanned =
+            TableSchema::builder(read_schema(&meta.file_schema)).with_table_partition_cols(partitions).build();
+        let fields: Vec<FieldRef> = meta.schema.fields().iter().map(read_field).chain(sign).collect();
+        let place = |field: &FieldRef| scanned.table_schema().index_of(field.name()).unwrap_or(0);
+        let places = fields.iter().map(place).collect();
+        Self { lake, meta, files, signed, schema: Arc::new(Schema::new(fields)), scanned, places }
+    }
+
+    /// What the table is.
+    pub fn meta(&self) -> &Arc<TableMeta> {
+        &self.meta
+    }
+
+    /// All files, before pruning.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.files.iter().map(|(file, _)| file)
+    }
+
+    /// The files that may hold rows for which all filters are true, by partition values and statistics.
+    ///
+    /// # Errors
+    /// When a filter names a column that the table does not have, or compares what cannot be compared.
+    pub fn prune(&self, filters: &[Expr]) -> Result<Vec<Arc<DataFile>>> {
+        let kept = self.kept(filters).map_err(|e| StoreError::BadColumn {
+            table: self.meta.table.clone(),
+            column: "*".to_string(),
+            message: e.to_string(),
+        })?;
+        Ok(kept.into_iter().map(|(file, _)| file).collect())
+    }
+
+    fn kept(&self, filters: &[Expr]) -> Result<Vec<(Arc<DataFile>, i32)>, DataFusionError> {
+        if filters.is_empty() || self.files.is_empty() {
+            return Ok(self.files.clone());
+        }
+        prune::keep(self, filters)
+    }
+
+    /// The partition values of a file, typed, in the order of the scan; the sign last.
+    fn partition_values(&self, file: &DataFile, sign: i32) -> Vec<ScalarValue> {
+        let fields = self.scanned.table_partition_cols().iter().take(self.meta.partition_columns.len());
+        let values = fields.zip(file.partition_values.iter().map(Some).chain(std::iter::repeat(None)));
+        let mut values: Vec<ScalarValue> = values
+            .map(|(field, value)| partition_scalar(field.data_type(), value.and_then(Option::as_deref)))
+            .collect();
+        if self.signed {
+            values.push(ScalarValue::Int32(Some(sign)));
+        }
+        values
+    }
+
+    fn partitioned_file(&self, file: &Arc<DataFile>, sign: i32) -> PartitionedFile {
+        let root = crate::log::table_root(&self.meta.table);
+        let mut scanned = PartitionedFile::new("", file.size);
+        scanned.object_meta.location = crate::writer::in_lake(&root, &file.path);
+        scanned.object_meta.last_modified =
+            chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default();
+        scanned.partition_values = self.partition_values(file, sign);
+        scanned.statistics = Some(statistics::of_file(self, file, &scanned.partition_values));
+        scanned
+    }
+}
+
+/// A partition value in the type of its column; what cannot be read is null.
+fn partition_scalar(kind: &DataType, value: Option<&str>) -> ScalarValue {
+    let null = || ScalarValue::try_from(kind).unwrap_or(ScalarValue::Null);
+    let Some(text) = value else { return null() };
+    match kind {
+        DataType::Utf8View => ScalarValue::Utf8View(Some(text.to_string())),
+        _ => ScalarValue::try_from_string(text.to_string(), kind).unwrap_or_else(|_| null()),
+    }
+}
+
+#[async_trait]
+impl TableProvider for LakeFiles {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        let exact = |filter: &&Expr| match prune::is_on_partition(self, filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(exact).collect())
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        None
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let mut kept = self.kept(filters)?;
+        let all_exact = filters.iter().all(|filter| prune::is_on_partition(self, filter));
+        let limit = limit.filter(|_| all_exact);
+        if let Some(limit) = limit {
+            statistics::cut_to(&mut kept, &self.meta, limit as u64);
+        }
+        let wanted: Vec<usize> = match projection {
+            Some(columns) => columns.iter().map(|column| self.places[*column]).collect(),
+            None => self.places.clone(),
+        };
+        if kept.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(Arc::new(self.scanned.table_schema().project(&wanted)?))));
+        }
+        let url = self.lake.object_store_url();
+        state.runtime_env().register_object_store(url.as_ref(), self.lake.object_store());
+
+        let statistics = statistics::of_files(self, &kept);
+        let files: Vec<_> = kept.iter().map(|(file, sign)| self.partitioned_file(file, *sign)).collect();
+        let config = FileScanConfigBuilder::new(url, Arc::new(ParquetSource::new(self.scanned.clone())))
+            .with_file_groups(in_groups(files, state.config().target_partitions()))
+            .with_statistics(statistics)
+            .with_projection_indices(Some(wanted))?
+            .with_limit(limit)
+            .build();
+        let mut options =
+            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        // Filters are evaluated while decoding: columns that only they need, and rows that they drop, are not carried on.
+        options.global.pushdown_filters = true;
+        ParquetFormat::new().with_options(options).create_physical_plan(state, config).await
+    }
+}
+
+/// Files in order, in groups of about the same number of bytes.
+fn in_groups(files: Vec<PartitionedFile>, groups: usize) -> Vec<FileGroup> {
+    let total: u64 = files.iter().map(|file| file.object_meta.size).sum();
+    let share = total.div_ceil(groups.max(1) as u64).max(1);
+    let mut out: Vec<Vec<PartitionedFile>> = vec![Vec::new()];
+    let mut filled = 0;
+    for file in files {
+        let last = out.len();
+        if filled >= share * last as u64 && last < groups {
+            out.push(Vec::new());
+        }
+        filled += file.object_meta.size;
+        if let Some(group) = out.last_mut() {
+            group.push(file);
+        }
+    }
+    out.into_iter().map(FileGroup::new).collect()
+}

@@ -1,0 +1,202 @@
+//! Which files a filter leaves.
+//!
+//! Filters over partition columns alone are decided exactly, for each file. All filters together are then tried against
+//! bounds and null counts, which can only rule files out.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::prelude::Expr;
+
+use super::LakeFiles;
+use crate::file::{ColumnStats, DataFile};
+
+type Kept = Vec<(Arc<DataFile>, i32)>;
+
+/// Whether a filter speaks of partition columns only, and can be decided for each file.
+pub(super) fn is_on_partition(files: &LakeFiles, filter: &Expr) -> bool {
+    let columns = filter.column_refs();
+    let partition =
+        |column: &&Column| files.scanned.table_partition_cols().iter().any(|field| field.name() == column.name());
+    !columns.is_empty() && columns.iter().all(partition) && !filter.is_volatile() && !has_subquery(filter)
+}
+
+fn has_subquery(filter: &Expr) -> bool {
+    filter
+        .exists(|e| {
+            Ok(matches!(
+                e,
+                Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..)
+            ))
+        })
+        .unwrap_or(true)
+}
+
+/// The files that may hold rows for which all filters are true.
+pub(super) fn keep(files: &LakeFiles, filters: &[Expr]) -> Result<Kept, DataFusionError> {
+    let (on_partition, others): (Vec<&Expr>, Vec<&Expr>) = filters.iter().partition(|f| is_on_partition(files, f));
+    let mut kept = files.files.clone();
+    if !on_partition.is_empty() {
+        let fields: Vec<FieldRef> = files.scanned.table_partition_cols().iter().cloned().collect();
+        let schema = Arc::new(Schema::new(fields));
+        let filter = physical(conjunction(on_partition.into_iter().cloned()), &schema)?;
+        kept = by_partition(files, kept, &filter, schema)?;
+    }
+    let filter = conjunction(others.into_iter().filter(|f| !f.is_volatile() && !has_subquery(f)).cloned());
+    if filter.is_some() && !kept.is_empty() {
+        let schema = files.scanned.table_schema().clone();
+        let filter = physical(filter, &schema)?;
+        kept = by_statistics(files, kept, filter, schema)?;
+    }
+    Ok(kept)
+}
+
+fn physical(filter: Option<Expr>, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let filter = filter.ok_or_else(|| DataFusionError::Internal("no filter".to_string()))?;
+    // Callers name columns with or without the table.
+    let filter = unqualified(filter)?;
+    let schema = Arc::new(DFSchema::try_from(schema.clone())?);
+    let context = SimplifyContext::builder().with_schema(schema.clone()).build();
+    let simplifier = ExprSimplifier::new(context);
+    let filter = simplifier.simplify(simplifier.coerce(filter, &schema)?)?;
+    create_physical_expr(&filter, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+}
+
+fn unqualified(filter: Expr) -> Result<Expr, DataFusionError> {
+    let strip = |expr| match expr {
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))),
+        other => Ok(Transformed::no(other)),
+    };
+    Ok(filter.transform(strip)?.data)
+}
+
+fn by_partition(
+    files: &LakeFiles,
+    kept: Kept,
+    filter: &Arc<dyn PhysicalExpr>,
+    schema: SchemaRef,
+) -> Result<Kept, DataFusionError> {
+    let rows: Vec<_> = kept.iter().map(|(file, sign)| files.partition_values(file, *sign)).collect();
+    let column = |at: usize| ScalarValue::iter_to_array(rows.iter().map(|row| row[at].clone()));
+    let columns = (0..schema.fields().len()).map(column).collect::<Result<Vec<ArrayRef>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(kept.len()));
+    let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+    let verdict = filter.evaluate(&batch)?.into_array(kept.len())?;
+    let verdict =
+        verdict.as_boolean_opt().ok_or_else(|| DataFusionError::Plan("a filter is not boolean".to_string()))?;
+    let is_true = |at: usize| verdict.is_valid(at) && verdict.value(at);
+    Ok(kept.into_iter().enumerate().filter(|(at, _)| is_true(*at)).map(|(_, file)| file).collect())
+}
+
+fn by_statistics(
+    files: &LakeFiles,
+    kept: Kept,
+    filter: Arc<dyn PhysicalExpr>,
+    schema: SchemaRef,
+) -> Result<Kept, DataFusionError> {
+    // A filter that statistics say nothing about keeps all files.
+    let Ok(predicate) = PruningPredicateBuilder::new().with_file_schema(schema).try_build(filter) else {
+        return Ok(kept);
+    };
+    if predicate.always_true() {
+        return Ok(kept);
+    }
+    let may = predicate.prune(&Known::new(files, &kept))?;
+    Ok(kept.into_iter().zip(may).filter(|(_, may)| *may).map(|(file, _)| file).collect())
+}
+
+/// What is known of a list of files, in the form that DataFusion prunes by.
+struct Known<'a> {
+    files: &'a LakeFiles,
+    kept: &'a [(Arc<DataFile>, i32)],
+    /// The partition values of each file.
+    partitions: Vec<Vec<ScalarValue>>,
+}
+
+impl<'a> Known<'a> {
+    fn new(files: &'a LakeFiles, kept: &'a [(Arc<DataFile>, i32)]) -> Self {
+        let partitions = kept.iter().map(|(file, sign)| files.partition_values(file, *sign)).collect();
+        Self { files, kept, partitions }
+    }
+
+    fn kind(&self, column: &Column) -> Option<DataType> {
+        let schema = self.files.scanned.table_schema();
+        schema.field_with_name(column.name()).ok().map(|field| field.data_type().clone())
+    }
+
+    fn partition(&self, column: &Column) -> Option<usize> {
+        self.files.scanned.table_partition_cols().iter().position(|field| field.name() == column.name())
+    }
+
+    fn bounds(&self, column: &Column, bound: impl Fn(&ColumnStats) -> Option<ScalarValue>) -> Option<ArrayRef> {
+        let kind = self.kind(column)?;
+        let null = ScalarValue::try_from(&kind).ok()?;
+        let at = self.partition(column);
+        let values = self.kept.iter().zip(&self.partitions).map(|((file, _), partition)| match at {
+            Some(at) => partition[at].clone(),
+            None => {
+                let stats = file.stats(&self.files.meta).columns.get(column.name());
+                stats.and_then(&bound).filter(|value| value.data_type() == kind).unwrap_or_else(|| null.clone())
+            }
+        });
+        ScalarValue::iter_to_array(values).ok()
+    }
+}
+
+impl PruningStatistics for Known<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |stats| stats.min.clone())
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |stats| stats.max.clone())
+    }
+
+    fn num_containers(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        let at = self.partition(column);
+        let counts = self.kept.iter().zip(&self.partitions).map(|((file, _), partition)| {
+            let stats = file.stats(&self.files.meta);
+            match at {
+                Some(at) if partition[at].is_null() => stats.rows,
+                Some(_) => Some(0),
+                None => stats.columns.get(column.name()).and_then(|column| column.nulls),
+            }
+        });
+        Some(Arc::new(counts.collect::<UInt64Array>()))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        let counts = self.kept.iter().map(|(file, _)| file.rows(&self.files.meta));
+        Some(Arc::new(counts.collect::<UInt64Array>()))
+    }
+
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        let at = self.partition(column)?;
+        let kind = self.kind(column)?;
+        // Equal texts of two string types are not equal here: then nothing is known.
+        if values.iter().any(|value| value.data_type() != kind) {
+            return None;
+        }
+        let found = self.partitions.iter().map(|partition| {
+            let value = &partition[at];
+            (!value.is_null()).then(|| values.contains(value))
+        });
+        Some(found.collect())
+    }
+}

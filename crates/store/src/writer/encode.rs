@@ -1,0 +1,145 @@
+//! Encodes row groups.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnPath, TypePtr};
+
+use super::CHANGE_TYPE_COLUMN;
+use crate::error::{Result, StoreError};
+use crate::meta::TableMeta;
+
+/// Rows that are looked at to choose encodings.
+const SAMPLE: usize = 2048;
+/// Bounds in footers are cut to this many bytes (the upper one rounded up, by the Parquet writer).
+const BOUND_BYTES: usize = 32;
+
+/// How the files of one kind are laid out: columns, encodings, compression.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub schema: SchemaRef,
+    pub root: TypePtr,
+    pub properties: WriterPropertiesPtr,
+    columns: ArrowRowGroupWriterFactory,
+}
+
+/// An encoded row group.
+#[derive(Debug)]
+pub(crate) struct RowGroup {
+    pub rows: u64,
+    pub chunks: Vec<ArrowColumnChunk>,
+    /// Encoded bytes.
+    pub bytes: u64,
+}
+
+impl Layout {
+    /// The layout for a table's files, with encodings that suit the first rows.
+    pub fn new(meta: &TableMeta, change_data: bool, sample: &[RecordBatch]) -> Result<Self> {
+        let failed = |e: ParquetError| StoreError::parquet(format!("lay out files of {}", meta.table), e);
+        let mut fields: Vec<_> = meta.file_schema.fields().iter().cloned().collect();
+        if change_data {
+            fields.push(Arc::new(Field::new(CHANGE_TYPE_COLUMN, DataType::Utf8, false)));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let root = ArrowSchemaConverter::new().convert(&schema).map_err(failed)?.root_schema_ptr();
+        let level = ZstdLevel::try_new(1).map_err(failed)?;
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_created_by(concat!("smelt ", env!("CARGO_PKG_VERSION")).to_string())
+            .set_statistics_truncate_length(Some(BOUND_BYTES))
+            .set_column_index_truncate_length(Some(BOUND_BYTES))
+            .set_write_batch_size(8192);
+        let sample = sample.iter().max_by_key(|batch| batch.num_rows().min(SAMPLE));
+        for (at, field) in schema.fields().iter().enumerate() {
+            let values = sample.map(|batch| batch.column(at));
+            properties = choose_encoding(properties, field, values);
+        }
+        let properties = Arc::new(properties.build());
+        // The factory is made from a file writer but only keeps its schema and properties.
+        let writer = SerializedFileWriter::new(std::io::sink(), root.clone(), properties.clone()).map_err(failed)?;
+        let columns = ArrowRowGroupWriterFactory::new(&writer, schema.clone());
+        Ok(Self { schema, root, properties, columns })
+    }
+
+    /// Encodes rows as one row group.
+    pub fn encode(&self, batches: &[RecordBatch]) -> Result<RowGroup> {
+        let failed = |e: ParquetError| StoreError::parquet("encode rows", e);
+        let mut writers = self.columns.create_column_writers(0).map_err(failed)?;
+        let mut next = 0;
+        // Column by column: its dictionary and buffers stay in the cache.
+        for (at, field) in self.schema.fields().iter().enumerate() {
+            let mut leaves_of_column = 0;
+            for batch in batches {
+                let column = batch.column(at);
+                // The array may be of any string type.
+                let field = Field::new(field.name(), column.data_type().clone(), field.is_nullable());
+                let leaves = compute_leaves(&field, column).map_err(failed)?;
+                leaves_of_column = leaves.len();
+                for (leaf, writer) in leaves.iter().zip(&mut writers[next..]) {
+                    writer.write(leaf).map_err(failed)?;
+                }
+            }
+            next += leaves_of_column;
+        }
+        let chunks = writers.into_iter().map(|writer| writer.close()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
+        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        Ok(RowGroup { rows, chunks, bytes })
+    }
+}
+
+/// A dictionary where values repeat; where they do not, building one is the most expensive part of encoding, so plain
+/// text, and packed differences for whole numbers and times.
+fn choose_encoding(
+    properties: WriterPropertiesBuilder,
+    field: &Field,
+    sample: Option<&ArrayRef>,
+) -> WriterPropertiesBuilder {
+    let packs = match field.data_type() {
+        DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..) => true,
+        DataType::Decimal128(precision, _) => *precision <= 18,
+        DataType::Utf8 | DataType::Binary => false,
+        _ => return properties,
+    };
+    let column = ColumnPath::from(field.name().as_str());
+    let mut properties = properties;
+    if packs {
+        // Also what a dictionary that grew too large falls back to.
+        properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
+    }
+    if sample.is_some_and(is_mostly_distinct) {
+        properties = properties.set_column_dictionary_enabled(column, false);
+    }
+    properties
+}
+
+fn is_mostly_distinct(values: &ArrayRef) -> bool {
+    let sample = values.slice(0, values.len().min(SAMPLE));
+    let valid = sample.len() - sample.logical_null_count();
+    if valid < 64 || matches!(sample.data_type(), DataType::Dictionary(..)) {
+        return false;
+    }
+    let distinct = match sample.data_type() {
+        DataType::Utf8 => sample.as_string::<i32>().iter().flatten().collect::<HashSet<_>>().len(),
+        DataType::LargeUtf8 => sample.as_string::<i64>().iter().flatten().collect::<HashSet<_>>().len(),
+        DataType::Utf8View => sample.as_string_view().iter().flatten().collect::<HashSet<_>>().len(),
+        DataType::Binary => sample.as_binary::<i32>().iter().flatten().collect::<HashSet<_>>().len(),
+        DataType::LargeBinary => sample.as_binary::<i64>().iter().flatten().collect::<HashSet<_>>().len(),
+        DataType::BinaryView => sample.as_binary_view().iter().flatten().collect::<HashSet<_>>().len(),
+        kind => {
+            let Some(width) = kind.primitive_width() else { return false };
+            let data = sample.to_data();
+            let bytes = &data.buffers()[0].as_slice()[data.offset() * width..(data.offset() + data.len()) * width];
+            bytes.chunks_exact(width).collect::<HashSet<_>>().len()
+        }
+    };
+    distinct * 10 > valid * 6
+}
