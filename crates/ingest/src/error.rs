@@ -1,0 +1,141 @@
+//! What can end a run, a variant per cause that a caller could act on.
+
+use store::StoreError;
+
+use crate::decode::DecodeError;
+
+/// Why a run, or one of its streams, could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// No contract of that name.
+    #[error("no stream {name:?}; the project has {known}")]
+    UnknownStream {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A stream was named, but nothing says where it comes from.
+    #[error("stream {stream} has no source: {why}")]
+    NotConfigured {
+        /// The stream.
+        stream: String,
+        /// What is missing.
+        why: String,
+    },
+    /// An option whose value cannot be used.
+    #[error("{key} = {value:?}: expected {expected}")]
+    Option {
+        /// The option.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A landing place that cannot be listed.
+    #[error("input {input} of stream {stream}: {reason}")]
+    Input {
+        /// The stream.
+        stream: String,
+        /// The path or URL.
+        input: String,
+        /// Why.
+        reason: String,
+    },
+    /// Another run holds the landing files of this stream.
+    #[error("another run is loading stream {stream}: {holder}")]
+    Busy {
+        /// The stream.
+        stream: String,
+        /// The other run, as its lock names it.
+        holder: String,
+    },
+    /// The contract's stop rule tripped; the batch that tripped it was not committed.
+    #[error(
+        "stream {stream} stopped: {bad} of the last {of} records are bad, more than the contract allows ({allowed}); \
+         nothing of this batch was committed. most frequent reason: {reason}"
+    )]
+    TooManyBad {
+        /// The stream.
+        stream: String,
+        /// Bad records in the window.
+        bad: u64,
+        /// Records in the window.
+        of: u64,
+        /// The rule.
+        allowed: String,
+        /// The reason that most of the bad ones share.
+        reason: String,
+    },
+    /// The table that exists does not fit the contract.
+    #[error("{table} does not fit its contract: {reason}")]
+    Incompatible {
+        /// The table.
+        table: String,
+        /// What differs and what to do.
+        reason: String,
+    },
+    /// The contract asks for something that cannot be done.
+    #[error("contract {stream}: {reason}")]
+    Contract {
+        /// The stream.
+        stream: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Messages expired before they were read.
+    #[error(
+        "{topic}/{partition}: {gone} messages are gone: the table stands at offset {position}, the broker's earliest is \
+         {earliest}"
+    )]
+    Expired {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The next offset that the table wants.
+        position: i64,
+        /// The earliest offset of the broker.
+        earliest: i64,
+        /// How many offsets lie between.
+        gone: i64,
+    },
+    /// The topic is not the one that was read before.
+    #[error("{topic}/{partition} is not the log that the table was read from: {reason}")]
+    Recreated {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// How that shows.
+        reason: String,
+    },
+    /// The Kafka client failed for good.
+    #[error("kafka: {context}: {reason}")]
+    Kafka {
+        /// What was being done.
+        context: String,
+        /// The client's message.
+        reason: String,
+    },
+    /// Decoding stopped; never because of what a record holds.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The lake failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An inner task died; a bug.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl IngestError {
+    /// Whether the cause is in what the user wrote (exit code 2) and not in the data or the machine (1).
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownStream { .. } | Self::NotConfigured { .. } | Self::Option { .. } | Self::Contract { .. }
+        )
+    }
+}

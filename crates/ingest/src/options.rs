@@ -1,0 +1,117 @@
+//! What a run is told: where the lake is, which streams, from where, how long and how large its commits are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use schema::Project;
+use store::Lake;
+
+/// The clock a run reads: `_ingested_at`, run records and the age of landing files come from it.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// What a run works on: the lake it commits to and the contracts it follows.
+#[derive(Clone)]
+pub struct IngestEnv {
+    /// The lake that is written.
+    pub lake: Lake,
+    /// The contracts (its models and queries are not looked at).
+    pub project: Arc<Project>,
+    /// The folder that relative landing paths of contracts and inputs start from.
+    pub root: PathBuf,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl IngestEnv {
+    /// An environment with the system clock, whose relative paths start at `root`.
+    pub fn new(lake: Lake, project: Arc<Project>, root: impl Into<PathBuf>) -> Self {
+        Self { lake, project, root: root.into(), clock: Arc::new(Utc::now) }
+    }
+}
+
+/// Whether a run ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Take what is there when the run starts, then end.
+    #[default]
+    Once,
+    /// Go on until cancelled.
+    Follow,
+}
+
+/// When rows that were read are committed: as soon as one of these is reached at a place where a commit may be made
+/// (between messages, between landing files).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlushPolicy {
+    /// Records of a commit.
+    pub rows: u64,
+    /// Bytes of raw records of a commit.
+    pub bytes: u64,
+    /// Age of the oldest uncommitted record.
+    pub interval: Duration,
+}
+
+impl Default for FlushPolicy {
+    /// 2 M records, 512 MiB or 5 seconds: a commit of small events is then a data file of 20 to 60 MB.
+    fn default() -> Self {
+        Self { rows: 2_000_000, bytes: 512 << 20, interval: Duration::from_secs(5) }
+    }
+}
+
+/// What a run takes, and how.
+#[derive(Clone)]
+pub struct IngestOptions {
+    /// The streams to run; with no stream and no input named: every stream whose source is configured.
+    pub streams: Vec<String>,
+    /// `(stream, path)`: a file, a folder, a glob or a URL that feeds the stream instead of what its contract names.
+    pub inputs: Vec<(String, String)>,
+    /// Once or follow.
+    pub mode: Mode,
+    /// When to commit.
+    pub flush: FlushPolicy,
+    /// Client properties of Kafka by librdkafka's names; streams are read from Kafka if `bootstrap.servers` is given.
+    pub kafka: BTreeMap<String, String>,
+    /// Reads from the simulator instead of any other source.
+    pub simulator: Option<sim::SimConfig>,
+    /// `AWS_*` settings for inputs on object storage.
+    pub storage: BTreeMap<String, String>,
+    /// In follow mode, how long a landing file must look the same before it is accepted.
+    pub settle: Duration,
+    /// In follow mode, the time between two looks into a landing folder.
+    pub look_every: Duration,
+    /// How long to wait for another run that loads landing files of the same stream before giving up.
+    pub lock_wait: Duration,
+    /// Threads that decode; 0 means one per core.
+    pub threads: usize,
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self {
+            streams: Vec::new(),
+            inputs: Vec::new(),
+            mode: Mode::Once,
+            flush: FlushPolicy::default(),
+            kafka: BTreeMap::new(),
+            simulator: None,
+            storage: BTreeMap::new(),
+            settle: Duration::from_secs(2),
+            look_every: Duration::from_secs(2),
+            lock_wait: Duration::from_secs(600),
+            threads: 0,
+        }
+    }
+}
+
+impl IngestOptions {
+    /// Threads that decode.
+    pub(crate) fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}

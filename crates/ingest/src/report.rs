@@ -1,0 +1,164 @@
+//! What a run did, in numbers that add up: delivered = stored + quarantined.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use serde::Serialize;
+
+/// How many records came and what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Records that the source delivered.
+    pub delivered: u64,
+    /// Records stored as good rows.
+    pub stored: u64,
+    /// Records stored as quarantined rows, with reason and raw bytes.
+    pub quarantined: u64,
+    /// Places of the log that held no record (transaction markers, compacted away).
+    pub skipped: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.stored += other.stored;
+        self.quarantined += other.quarantined;
+        self.skipped += other.skipped;
+    }
+}
+
+/// What became of a landing file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileOutcome {
+    /// Accepted; its rows are (or will be) in Bronze.
+    Accepted,
+    /// The same content as an earlier version; adds nothing.
+    Same,
+    /// Holds no byte; adds nothing, and is looked at again when it changes.
+    Empty,
+    /// Cannot be read as the contract says; adds nothing, and is looked at again when it changes.
+    Refused,
+    /// Was accepted, but had changed or gone when its turn came; adds nothing under this number.
+    Gone,
+}
+
+impl FileOutcome {
+    /// The word that the ledger stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Same => "same",
+            Self::Empty => "empty",
+            Self::Refused => "refused",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The outcome that [`FileOutcome::as_str`] names so.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Accepted, Self::Same, Self::Empty, Self::Refused, Self::Gone].into_iter().find(|o| o.as_str() == word)
+    }
+}
+
+/// A landing file that was not simply accepted, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileNote {
+    /// Path relative to the landing root.
+    pub path: String,
+    /// What became of it.
+    pub outcome: FileOutcome,
+    /// Why.
+    pub reason: String,
+}
+
+/// Landing files by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct FileCounts {
+    /// Files seen in the landing place (hidden and unfinished names not counted).
+    pub seen: u64,
+    /// New versions accepted.
+    pub accepted: u64,
+    /// New versions with the content of an earlier one.
+    pub same: u64,
+    /// New versions without any byte.
+    pub empty: u64,
+    /// New versions that were refused.
+    pub refused: u64,
+    /// Accepted versions that had changed or gone when their turn came.
+    pub gone: u64,
+    /// Unchanged versions that an earlier run refused and that still lie there.
+    pub still_refused: u64,
+}
+
+/// What one source of one stream gave.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StreamReport {
+    /// The stream.
+    pub stream: String,
+    /// The source, as a person would name it.
+    pub source: String,
+    /// Records.
+    pub counts: Counts,
+    /// Raw bytes of the records.
+    pub bytes: u64,
+    /// Landing files (all zero for other sources).
+    pub files: FileCounts,
+    /// Landing files that need a word, at most [`MAX_NOTES`] of them.
+    pub notes: Vec<FileNote>,
+    /// Stored rows that break a warning rule of the contract, by rule.
+    pub warnings: BTreeMap<String, u64>,
+    /// Commits made to the Bronze table.
+    pub commits: u64,
+    /// Batches dropped because another run had consumed the same input; their records were read again from the table's
+    /// position and are counted once.
+    pub conflicts: u64,
+    /// Version of the Bronze table after the last commit of this run.
+    pub version: Option<i64>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Why the source stopped early, if it did.
+    pub error: Option<String>,
+}
+
+/// The most notes that one report keeps; counts are always complete.
+pub const MAX_NOTES: usize = 1000;
+
+impl StreamReport {
+    /// Records a second, over the time the source was open.
+    pub fn rows_per_second(&self) -> f64 {
+        if self.seconds > 0.0 { self.counts.delivered as f64 / self.seconds } else { 0.0 }
+    }
+
+    /// Whether a source ended with an error or a landing file was refused or gone.
+    pub fn failed(&self) -> bool {
+        self.error.is_some() || self.files.refused > 0 || self.files.gone > 0
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct IngestReport {
+    /// Name of the run record under `_smelt/runs/`.
+    pub run: String,
+    /// One entry per source of a stream, in the order of the streams' names.
+    pub streams: Vec<StreamReport>,
+    /// Wall-clock seconds of the whole run.
+    pub seconds: f64,
+}
+
+impl IngestReport {
+    /// Sums of all streams.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for stream in &self.streams {
+            sum += stream.counts;
+        }
+        sum
+    }
+
+    /// Whether the run must end with exit code 1.
+    pub fn failed(&self) -> bool {
+        self.streams.iter().any(StreamReport::failed)
+    }
+}

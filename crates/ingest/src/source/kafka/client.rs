@@ -1,0 +1,48 @@
+//! A consumer whose end is bounded.
+
+use std::ops::Deref;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rdkafka::consumer::BaseConsumer;
+
+use super::context::Context;
+
+/// How long the end of a run waits for the client to leave its group.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A consumer that is closed on a thread of its own when it is dropped, and waited for only so long.
+///
+/// The drop of `BaseConsumer` (rdkafka 0.39) polls until the client has closed, without a limit; after a broker went down
+/// and came back, librdkafka was seen never to get there. Nothing rests on the close: positions are the table's, and the
+/// group drops a member that is silent.
+pub(super) struct Client(Option<BaseConsumer<Context>>);
+
+impl Client {
+    pub fn new(consumer: BaseConsumer<Context>) -> Self {
+        Self(Some(consumer))
+    }
+}
+
+impl Deref for Client {
+    type Target = BaseConsumer<Context>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("taken by drop only")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Some(consumer) = self.0.take() else { return };
+        let (closed, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            drop(consumer);
+            // Nobody may wait any more.
+            let _ = closed.send(());
+        });
+        if wait.recv_timeout(CLOSE_WITHIN).is_err() {
+            tracing::warn!("kafka: the client did not leave its group within {CLOSE_WITHIN:?}; the group will drop it");
+        }
+    }
+}

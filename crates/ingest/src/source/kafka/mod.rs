@@ -1,0 +1,115 @@
+//! Kafka as a source: one consumer thread, offsets from the table's `txn`, and no trust in the broker's.
+//!
+//! At every assignment, cooperative or eager, rows under way are committed (or dropped, if the partitions are already
+//! somebody else's), the table is asked where it stands, and reading goes on from there (ENGINE.md, rules 3 and 7).
+//! Offsets are also committed to the broker, for tools that show lag; they are never read back.
+
+mod client;
+mod config;
+mod consumer;
+mod context;
+mod position;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+use schema::{Contract, KafkaSpec};
+use store::{Lake, Snapshot};
+
+use self::consumer::{Reader, ReaderEnv};
+use super::{OnCommit, Outlet, Source, SourceError};
+use crate::{FlushPolicy, IngestError, Mode};
+
+/// How a topic is read.
+pub(crate) struct KafkaSettings {
+    /// Client properties, by librdkafka's names.
+    pub properties: BTreeMap<String, String>,
+    pub mode: Mode,
+    pub flush: FlushPolicy,
+}
+
+/// The topic of one stream.
+pub(crate) struct KafkaSource {
+    lake: Lake,
+    contract: Arc<Contract>,
+    spec: KafkaSpec,
+    settings: KafkaSettings,
+    client: ClientConfig,
+    committed: Committed,
+}
+
+/// The table after the last commit, for the consumer thread to tell the broker.
+#[derive(Clone, Default)]
+pub(super) struct Committed(Arc<Mutex<Option<Arc<Snapshot>>>>);
+
+impl Committed {
+    fn put(&self, snapshot: &Arc<Snapshot>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(snapshot));
+    }
+
+    fn take(&self) -> Option<Arc<Snapshot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Tells the consumer thread to end when its future is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl KafkaSource {
+    /// The contract's topic, read with these settings.
+    ///
+    /// # Errors
+    /// [`IngestError::Option`] for client properties that would break what this source promises.
+    pub fn new(
+        lake: Lake,
+        contract: Arc<Contract>,
+        spec: KafkaSpec,
+        settings: KafkaSettings,
+    ) -> Result<Self, IngestError> {
+        let client = config::client(&contract.name, &settings.properties, settings.mode)?;
+        Ok(Self { lake, contract, spec, settings, client, committed: Committed::default() })
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    fn name(&self) -> String {
+        let servers = self.settings.properties.get("bootstrap.servers").map_or("", String::as_str);
+        format!("kafka {servers}, topic {}", self.spec.topic)
+    }
+
+    fn on_commit(&self) -> OnCommit {
+        let committed = self.committed.clone();
+        Box::new(move |snapshot| committed.put(snapshot))
+    }
+
+    async fn run(&mut self, start: Option<Arc<Snapshot>>, out: Outlet) -> Result<(), SourceError> {
+        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
+        let env = ReaderEnv {
+            lake: self.lake.clone(),
+            stream: self.contract.name.clone(),
+            topic: self.spec.topic.clone(),
+            start: self.spec.start,
+            max_record: self.contract.max_record,
+            client: self.client.clone(),
+            hand_on_after: (self.settings.flush.interval / 4).min(std::time::Duration::from_millis(200)),
+            mode: self.settings.mode,
+            committed: self.committed.clone(),
+            stop: Arc::clone(&stop.0),
+            out,
+        };
+        let read = tokio::task::spawn_blocking(move || Reader::open(env)?.run(start));
+        let result = read.await.map_err(|e| IngestError::Internal(format!("the consumer died: {e}")))?;
+        drop(stop);
+        result
+    }
+}

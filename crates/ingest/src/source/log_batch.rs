@@ -1,0 +1,174 @@
+//! Gathers the messages of one partition into a batch: every payload is copied once, into one buffer.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Event, Reached};
+use crate::records::{ArrivedAt, OVERSIZE_KEPT, Oversize, RawBatch};
+
+/// Bytes after which a batch is handed on.
+const FULL_BYTES: usize = 4 << 20;
+/// Records after which a batch is handed on.
+const FULL_RECORDS: usize = 32 * 1024;
+
+/// A message as a source sees it.
+pub(super) struct Message<'a> {
+    pub offset: i64,
+    pub arrived_at_us: i64,
+    pub key: Option<&'a [u8]>,
+    /// A message without a payload is an empty record.
+    pub payload: Option<&'a [u8]>,
+}
+
+/// The messages of one partition that are not handed on yet.
+pub(super) struct LogBatch {
+    input: Arc<str>,
+    source: Arc<str>,
+    partition: i32,
+    max_record: usize,
+    /// The offset that comes next, if nothing is missing.
+    next: i64,
+    skipped: u64,
+    bytes: Vec<u8>,
+    ranges: Vec<Range<u32>>,
+    offsets: Vec<i64>,
+    arrived: Vec<i64>,
+    keys: Vec<Option<Range<u32>>>,
+    oversize: Vec<Oversize>,
+}
+
+impl LogBatch {
+    /// A batch of `topic`'s `partition` on `cluster`, which is read from offset `next` on.
+    pub fn new(cluster: &str, topic: &str, partition: i32, next: i64, max_record: usize) -> Self {
+        Self {
+            input: input(cluster, topic, partition).into(),
+            source: format!("kafka:{cluster}/{topic}").into(),
+            partition,
+            max_record,
+            next,
+            skipped: 0,
+            bytes: Vec::new(),
+            ranges: Vec::new(),
+            offsets: Vec::new(),
+            arrived: Vec::new(),
+            keys: Vec::new(),
+            oversize: Vec::new(),
+        }
+    }
+
+    /// The input's id.
+    pub fn input(&self) -> &Arc<str> {
+        &self.input
+    }
+
+    /// The offset that comes next.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Whether nothing was gathered.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Adds a message. One below the next offset was handed on before and is ignored; offsets that are left out are
+    /// counted as skipped.
+    pub fn push(&mut self, message: &Message<'_>) {
+        if message.offset < self.next {
+            return;
+        }
+        self.skipped += u64::try_from(message.offset - self.next).unwrap_or(0);
+        self.next = message.offset + 1;
+        let payload = message.payload.unwrap_or_default();
+        let kept = if payload.len() > self.max_record {
+            let record = u32::try_from(self.offsets.len()).unwrap_or(u32::MAX);
+            self.oversize.push(Oversize { record, length: payload.len() as u64, hash: xxh3_128(payload) });
+            &payload[..payload.len().min(OVERSIZE_KEPT)]
+        } else {
+            payload
+        };
+        let range = self.append(kept);
+        let key = message.key.map(|key| self.append(key));
+        self.ranges.push(range);
+        self.keys.push(key);
+        self.offsets.push(message.offset);
+        self.arrived.push(message.arrived_at_us);
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<u32> {
+        // A batch is handed on long before 4 GiB: see `FULL_BYTES` and the broker's limit on a message.
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len() as u32
+    }
+
+    /// Whether it is large enough to be handed on.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL_BYTES || self.offsets.len() >= FULL_RECORDS
+    }
+
+    /// Takes what was gathered, with the position behind it; `None` if nothing was.
+    pub fn seal(&mut self) -> Option<Event> {
+        if self.is_empty() {
+            return None;
+        }
+        let reached =
+            Reached { input: Arc::clone(&self.input), to: self.next, skipped: std::mem::take(&mut self.skipped) };
+        let keys = std::mem::take(&mut self.keys);
+        let capacity = self.bytes.len();
+        let raw = RawBatch {
+            bytes: Bytes::from(std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity))),
+            ranges: std::mem::take(&mut self.ranges),
+            offsets: std::mem::take(&mut self.offsets),
+            source: Arc::clone(&self.source),
+            partition: self.partition,
+            arrived_at: ArrivedAt::Each(std::mem::take(&mut self.arrived)),
+            keys: keys.iter().any(Option::is_some).then_some(keys),
+            oversize: std::mem::take(&mut self.oversize),
+            header: None,
+        };
+        Some(Event::Records(raw, Some(reached)))
+    }
+}
+
+/// The id of a partition as an input (ENGINE.md, rule 1).
+pub(super) fn input(cluster: &str, topic: &str, partition: i32) -> String {
+    format!("kafka:{cluster}/{topic}/{partition}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(offset: i64, payload: &'static [u8]) -> Message<'static> {
+        Message { offset, arrived_at_us: offset * 10, key: Some(b"k"), payload: Some(payload) }
+    }
+
+    #[test]
+    fn holes_are_counted_and_repeats_ignored() {
+        let mut batch = LogBatch::new("c", "t", 3, 5, 100);
+        for (offset, payload) in [(4, b"old" as &[u8]), (5, b"a"), (6, b"bc"), (5, b"again"), (9, b"")] {
+            batch.push(&message(offset, payload));
+        }
+        let Some(Event::Records(raw, Some(reached))) = batch.seal() else { panic!("three messages") };
+        assert_eq!(raw.offsets, [5, 6, 9]);
+        assert_eq!((0..3).map(|i| raw.record(i)).collect::<Vec<_>>(), [b"a" as &[u8], b"bc", b""]);
+        assert_eq!(raw.arrived_at, ArrivedAt::Each(vec![50, 60, 90]));
+        assert_eq!((reached.input.as_ref(), reached.to, reached.skipped), ("kafka:c/t/3", 10, 2));
+        assert!(batch.seal().is_none());
+    }
+
+    #[test]
+    fn a_message_over_the_limit_keeps_its_start_length_and_hash() {
+        let long = vec![b'x'; 200_000];
+        let mut batch = LogBatch::new("c", "t", 0, 0, 100_000);
+        batch.push(&Message { offset: 0, arrived_at_us: 0, key: None, payload: Some(&long) });
+        let Some(Event::Records(raw, _)) = batch.seal() else { panic!("one message") };
+        assert_eq!(raw.record(0).len(), OVERSIZE_KEPT);
+        assert_eq!(raw.oversize, [Oversize { record: 0, length: 200_000, hash: xxh3_128(&long) }]);
+        assert!(raw.keys.is_none());
+    }
+}
