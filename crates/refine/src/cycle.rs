@@ -1,0 +1,231 @@
+//! Refresh cycles: all models in their order, then a release.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use schema::TableName;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::Mode;
+use crate::pins::Pins;
+use crate::plan::{LoadedModel, Plan};
+use crate::refresh::{Ended, refresh};
+use crate::{GateFailure, Limits, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport, Result};
+
+/// How often a model is begun again because another writer was first.
+const ATTEMPTS: u32 = 20;
+
+/// What cycles go by.
+pub(crate) struct Cycles {
+    env: RefineEnv,
+    plan: Plan,
+    mode: Mode,
+    limits: Limits,
+    selected: BTreeSet<TableName>,
+    pins: Pins,
+    progress: Arc<dyn Progress>,
+}
+
+impl Cycles {
+    /// Loads and checks the project.
+    ///
+    /// # Errors
+    /// [`RefineError::Model`] and [`RefineError::Options`].
+    pub(crate) async fn new(env: RefineEnv, options: &RefineOptions, progress: Arc<dyn Progress>) -> Result<Self> {
+        let mode = mode(options)?;
+        let plan = Plan::load(&env).await?;
+        let selected = select(&env, &plan, &options.select)?;
+        let pins = Pins::new(env.lake.clone());
+        Ok(Self { env, plan, mode, limits: options.limits, selected, pins, progress })
+    }
+
+    /// Runs one cycle.
+    ///
+    /// # Errors
+    /// As [`crate::run`].
+    pub(crate) async fn once(&mut self, cancel: &CancellationToken) -> Result<RefineReport> {
+        self.pins.refresh(&self.tables()).await?;
+        self.cycle(cancel).await
+    }
+
+    /// Runs cycle after cycle until it is cancelled. Checks that fail and storage that fails for a while are reported
+    /// and tried again; everything else ends the run.
+    ///
+    /// # Errors
+    /// As [`crate::run`], but for [`RefineError::Gates`].
+    pub(crate) async fn follow(&mut self, every: Duration, cancel: &CancellationToken) -> Result<RefineReport> {
+        let mut last = RefineReport::default();
+        let mut first = true;
+        while !cancel.is_cancelled() {
+            match self.one_of_many(first, cancel).await {
+                Ok(None) => {}
+                Ok(Some(report)) => last.absorb(report),
+                Err(RefineError::Gates { failures, report }) => {
+                    failures.iter().for_each(|failure| tracing::warn!("{failure}"));
+                    last.absorb(*report);
+                }
+                Err(RefineError::Store(error)) if error.is_retryable() => tracing::warn!("will try again: {error}"),
+                Err(error) => return Err(error),
+            }
+            first = false;
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = cancel.cancelled() => {}
+            }
+        }
+        Ok(last)
+    }
+
+    /// A cycle, if any table moved.
+    async fn one_of_many(&mut self, first: bool, cancel: &CancellationToken) -> Result<Option<RefineReport>> {
+        let moved = self.pins.refresh(&self.tables()).await?;
+        if !moved && !first {
+            return Ok(None);
+        }
+        self.cycle(cancel).await.map(Some)
+    }
+
+    /// All tables that models read or are.
+    fn tables(&self) -> BTreeSet<TableName> {
+        let reads = self.plan.models.iter().flat_map(|model| model.reads.iter().chain(&model.check_reads));
+        reads.chain(self.plan.models.iter().map(LoadedModel::name)).cloned().collect()
+    }
+
+    async fn cycle(&mut self, cancel: &CancellationToken) -> Result<RefineReport> {
+        let mut report = RefineReport::default();
+        let mut failures: Vec<GateFailure> = Vec::new();
+        for model in self.plan.models.iter().filter(|model| self.selected.contains(model.name())) {
+            if cancel.is_cancelled() {
+                break;
+            }
+            self.progress.started(model.name());
+            let ended = model_of(&self.env, &self.plan, model, (self.mode, self.limits), &mut self.pins, cancel).await;
+            let done = match ended.map_err(|error| error.in_model(model.name()))? {
+                Ended::Done(done) => done,
+                Ended::Held(done, failed) => {
+                    failures.extend(failed);
+                    done
+                }
+                Ended::Cancelled | Ended::Again(_) => break,
+            };
+            self.progress.finished(&done);
+            report.models.push(done);
+        }
+        report.release = self.release().await?;
+        report.cycles = u64::from(report.models.iter().any(|model| model.outcome == Outcome::Changed));
+        match failures.is_empty() {
+            true => Ok(report),
+            false => Err(RefineError::Gates { failures, report: Box::new(report) }),
+        }
+    }
+
+    /// Publishes the versions that the cycle is pinned to, where any of them is newer than in the last release.
+    async fn release(&self) -> Result<Option<u64>> {
+        let versions = self.plan.models.iter().filter_map(|model| {
+            let (_, snapshot) = self.pins.get(model.name())?;
+            Some((model.name().clone(), snapshot.version()))
+        });
+        let tables: BTreeMap<TableName, i64> = versions.collect();
+        let releases = self.env.lake.releases();
+        let last = releases.latest().await?;
+        let known = last.as_ref().map(|release| &release.tables);
+        let moved = |(name, version): (&TableName, &i64)| {
+            known.and_then(|known| known.get(name)).is_none_or(|released| released < version)
+        };
+        if !tables.iter().any(moved) {
+            return Ok(None);
+        }
+        let release = releases.advance(&tables).await?;
+        self.progress.released(release.number);
+        Ok(Some(release.number))
+    }
+}
+
+impl RefineReport {
+    fn absorb(&mut self, cycle: RefineReport) {
+        if cycle.cycles > 0 || self.models.is_empty() {
+            self.models = cycle.models;
+        }
+        self.release = cycle.release.or(self.release);
+        self.cycles += cycle.cycles;
+    }
+}
+
+/// Refreshes a model, again and again where another writer is first.
+async fn model_of(
+    env: &RefineEnv,
+    plan: &Plan,
+    model: &LoadedModel,
+    work: (Mode, Limits),
+    pins: &mut Pins,
+    cancel: &CancellationToken,
+) -> Result<Ended> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let ended = refresh(env, plan, model, work, pins, cancel).await?;
+        let Ended::Again(source) = ended else { return Ok(ended) };
+        tracing::debug!("{}: {source}", model.name());
+        if attempts == ATTEMPTS {
+            return Err(RefineError::Contended { model: model.name().clone(), attempts, source });
+        }
+    }
+}
+
+fn mode(options: &RefineOptions) -> Result<Mode> {
+    let ranged = options.from.is_some() || options.to.is_some();
+    match (options.full_refresh, ranged) {
+        (true, true) => Err(RefineError::Options("--full-refresh computes all days: leave --from and --to out".into())),
+        (_, _) if options.follow.is_some() && (options.full_refresh || ranged) => {
+            Err(RefineError::Options("--follow refreshes from changes: run --full-refresh or --from/--to first".into()))
+        }
+        (true, false) => Ok(Mode::Rebuild),
+        (false, true) => match (options.from, options.to) {
+            (Some(from), Some(to)) if from > to => {
+                Err(RefineError::Options(format!("--from {from} is after --to {to}")))
+            }
+            (from, to) => Ok(Mode::Range { from, to }),
+        },
+        (false, false) => Ok(Mode::Refresh),
+    }
+}
+
+fn select(env: &RefineEnv, plan: &Plan, wanted: &[String]) -> Result<BTreeSet<TableName>> {
+    let all = || plan.models.iter().map(|model| model.name().clone());
+    if wanted.is_empty() {
+        return Ok(all().collect());
+    }
+    let mut selected = BTreeSet::new();
+    for text in wanted {
+        let matching: Vec<TableName> = all().filter(|name| name.to_string() == *text || name.name == *text).collect();
+        match matching.as_slice() {
+            [one] => {
+                selected.insert(one.clone());
+            }
+            [] => return Err(RefineError::Options(unknown(env, plan, text))),
+            several => {
+                let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+                return Err(RefineError::Options(format!("--select {text} may be {}", names.join(" or "))));
+            }
+        }
+    }
+    Ok(selected)
+}
+
+fn unknown(env: &RefineEnv, plan: &Plan, text: &str) -> String {
+    let is_view = env.project.models.keys().any(|name| name.to_string() == *text || name.name == *text);
+    if is_view {
+        return format!("--select {text}: a view is not stored, so there is nothing to refresh");
+    }
+    let names = plan.models.iter().map(|model| model.name().to_string());
+    let nearest = names.map(|name| {
+        let bare = name.split_once('.').map_or(name.as_str(), |(_, bare)| bare);
+        let distance = strsim::damerau_levenshtein(&name, text).min(strsim::damerau_levenshtein(bare, text));
+        (distance, name)
+    });
+    match nearest.min().filter(|(distance, _)| *distance <= 3) {
+        Some((_, name)) => format!("--select {text}: unknown model; did you mean {name}?"),
+        None => format!("--select {text}: unknown model"),
+    }
+}

@@ -1,0 +1,139 @@
+//! What a run is given and what it reports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use schema::{Project, TableName};
+use session::SessionFactory;
+use store::Lake;
+
+/// The lake and the project that a run works on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RefineEnv {
+    /// Plans and runs the models' SQL, under its limits of memory and threads.
+    pub factory: SessionFactory,
+    /// Where the tables are.
+    pub lake: Lake,
+    /// The models.
+    pub project: Arc<Project>,
+}
+
+/// How much is kept in memory at a time; beyond, work is done in rounds or spilled. The results are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// New messages whose keys are compared at a time, 8 or 16 bytes each.
+    pub key_rows: u64,
+    /// Stored rows that are compared with computed ones at a time, about 40 bytes each.
+    pub compare_rows: u64,
+    /// Bytes of rows that wait until all of their entity are there; `None`: a quarter of the session's memory.
+    pub held_bytes: Option<usize>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { key_rows: 16_000_000, compare_rows: 6_000_000, held_bytes: None }
+    }
+}
+
+/// What a run is asked to do. The default refreshes all models once.
+#[derive(Clone, Debug, Default)]
+pub struct RefineOptions {
+    /// Only these models (`silver.sales_lines`, or `sales_lines` where that is one model alone). What they read is taken
+    /// as it stands. Empty: all models.
+    pub select: Vec<String>,
+    /// Compute the models anew from all upstream rows. The one way to go on after a model was edited. The new table is
+    /// compared with the stored one, and only rows that differ are written.
+    pub full_refresh: bool,
+    /// Compute anew the days from this one (inclusive). Moves no positions. `None` with `to`: from the first day.
+    pub from: Option<NaiveDate>,
+    /// Compute anew the days up to this one (inclusive). `None` with `from`: to the last day.
+    pub to: Option<NaiveDate>,
+    /// Go on with cycle after cycle, looking for new upstream versions this often.
+    pub follow: Option<Duration>,
+    /// How much is kept in memory at a time.
+    pub limits: Limits,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct RefineReport {
+    /// The models in the order in which they were refreshed. In a run that follows: of the last cycle that changed
+    /// something.
+    pub models: Vec<ModelReport>,
+    /// Number of the release that the run published last; `None` when nothing changed.
+    pub release: Option<u64>,
+    /// Cycles that changed something.
+    pub cycles: u64,
+}
+
+/// What a refresh of one model did.
+#[derive(Clone, Debug)]
+pub struct ModelReport {
+    /// The model.
+    pub model: TableName,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Upstream rows, or rows of the SQL's result, that were looked at.
+    pub rows_in: u64,
+    /// Rows added to the table.
+    pub rows_added: u64,
+    /// Rows removed from the table; a changed row is removed and added.
+    pub rows_removed: u64,
+    /// Data files added, with those that were written again.
+    pub files_added: u64,
+    /// Data files removed, with those that were written again.
+    pub files_removed: u64,
+    /// The table's version after the refresh; `None` for a table that does not exist yet.
+    pub version: Option<i64>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+impl ModelReport {
+    /// A report of nothing, to be filled.
+    pub(crate) fn new(model: TableName) -> Self {
+        Self {
+            model,
+            outcome: Outcome::Unchanged,
+            rows_in: 0,
+            rows_added: 0,
+            rows_removed: 0,
+            files_added: 0,
+            files_removed: 0,
+            version: None,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// How the refresh of a model ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Upstream had nothing new; nothing was committed.
+    Unchanged,
+    /// Upstream rows were consumed, and none of them changed the table; the positions were committed.
+    Positions,
+    /// Rows were added or removed.
+    Changed,
+    /// A check failed: nothing was committed, the table stays as it was.
+    Held,
+    /// The model takes no part in this run, for the reason given.
+    Skipped(String),
+}
+
+/// Hears how a run goes on. Called from the run's own task: implementations return at once.
+pub trait Progress: Send + Sync {
+    /// A model's refresh begins.
+    fn started(&self, _model: &TableName) {}
+    /// A model's refresh has ended.
+    fn finished(&self, _report: &ModelReport) {}
+    /// A release was published.
+    fn released(&self, _number: u64) {}
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {}

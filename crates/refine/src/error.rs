@@ -1,0 +1,155 @@
+//! What can go wrong in a refresh, by what a caller can do about it.
+
+use datafusion::error::DataFusionError;
+use schema::TableName;
+use session::SessionError;
+use store::StoreError;
+
+use crate::RefineReport;
+
+/// The result of every operation of this crate.
+pub type Result<T, E = RefineError> = std::result::Result<T, E>;
+
+/// The class of an error, for exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The project or the options are wrong (exit code 2).
+    Config,
+    /// A quality gate failed (exit code 3).
+    Gate,
+    /// The run failed (exit code 1).
+    Failed,
+}
+
+/// A check that held a model back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateFailure {
+    /// The model.
+    pub model: TableName,
+    /// The check as the model's header has it: `unique(a, b)`.
+    pub check: String,
+    /// How many rows (or keys, of `unique`) break it.
+    pub rows: u64,
+    /// The first few that do, as text.
+    pub sample: Vec<String>,
+}
+
+impl std::fmt::Display for GateFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} is broken by {} rows", self.model, self.check, self.rows)?;
+        match self.sample.first() {
+            Some(first) => write!(f, ", for example {first}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Errors of a refresh.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefineError {
+    /// A model that cannot be kept as it says.
+    #[error("{path}:{line}: {message}")]
+    Model {
+        /// The model's file.
+        path: String,
+        /// The 1-based line, or the line on which the SQL starts where no better is known.
+        line: usize,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// Options that name what does not exist, or contradict each other.
+    #[error("{0}")]
+    Options(String),
+    /// The model was edited since its table was made.
+    #[error(
+        "{model}: the model was changed since its table was made ({what}): run refine --full-refresh --select {model}"
+    )]
+    Edited {
+        /// The model.
+        model: TableName,
+        /// What differs, as far as it is known.
+        what: String,
+    },
+    /// An upstream of a model that promises to read an append-only table removed rows.
+    #[error(
+        "{model}: {upstream} removed or changed rows, which a model kept as `{kept}` cannot follow: run refine --full-refresh --select {model}"
+    )]
+    NotAppendOnly {
+        /// The model.
+        model: TableName,
+        /// The table that it reads.
+        upstream: TableName,
+        /// `append` or `latest`.
+        kept: &'static str,
+    },
+    /// Checks held models back. The others were refreshed and, if anything changed, released.
+    #[error("{}", .failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Gates {
+        /// What failed.
+        failures: Vec<GateFailure>,
+        /// What the run did otherwise.
+        report: Box<RefineReport>,
+    },
+    /// Other writers were first so often that the run gave up.
+    #[error("{model}: another writer was first {attempts} times: {source}")]
+    Contended {
+        /// The model.
+        model: TableName,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last conflict.
+        source: StoreError,
+    },
+    /// A table failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A model's SQL failed.
+    #[error("{model}: {source}")]
+    Sql {
+        /// The model.
+        model: TableName,
+        /// Why.
+        source: SessionError,
+    },
+    /// The session failed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// DataFusion failed outside a model's own SQL.
+    #[error("{0}")]
+    Engine(#[from] DataFusionError),
+    /// Arrow failed.
+    #[error("{0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// Spilling to the temporary directory failed.
+    #[error("temporary directory {path}: {source}")]
+    Spill {
+        /// The directory or file.
+        path: String,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+    /// A background task ended early.
+    #[error("worker stopped: {0}")]
+    Worker(String),
+}
+
+impl RefineError {
+    /// The class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Model { .. } | Self::Options(_) | Self::Edited { .. } => ErrorKind::Config,
+            Self::Gates { .. } => ErrorKind::Gate,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    /// Names the model whose SQL failed.
+    pub(crate) fn in_model(self, model: &TableName) -> Self {
+        match self {
+            Self::Engine(source) => Self::Sql { model: model.clone(), source: source.into() },
+            Self::Session(source) => Self::Sql { model: model.clone(), source },
+            other => other,
+        }
+    }
+}

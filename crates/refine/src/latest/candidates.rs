@@ -1,0 +1,379 @@
+//! The rows that a feed makes of new messages, pass by pass.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, RecordBatch};
+use arrow::compute::{filter_record_batch, partition};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
+use datafusion::prelude::DataFrame;
+use futures::{StreamExt, TryStreamExt};
+use schema::TableName;
+use session::LINEAGE_COLUMN;
+use store::DataFile;
+
+use super::held::Held;
+use super::resolve::{Decision, FILE_COLUMN, KEY_COLUMN, Shape, decide};
+use super::{late, seen_as};
+use crate::job::{Input, Job};
+use crate::keys::{hash_rows, low, pick, places};
+use crate::keyset::{Collector, KeySet};
+use crate::plan::LoadedFeed;
+use crate::recompute::date_column;
+use crate::scope::ScopeSet;
+use crate::{Result, stream};
+
+/// The share of the session's memory that rows may take up while they wait to be decided.
+const HELD_SHARE: usize = 4;
+
+/// A share of all entities, by their hash: `(index, of)`.
+pub(super) type Round = (u64, u64);
+
+/// The candidates of one feed.
+pub(super) struct Candidates<'a> {
+    job: &'a Job<'a>,
+    feed: &'a LoadedFeed,
+    name: &'a TableName,
+    context: SessionContext,
+    plan: LogicalPlan,
+    columns: SchemaRef,
+    shape: Shape,
+    entity: Vec<usize>,
+    /// Files that hold what is new, and their rows.
+    news: Vec<Arc<DataFile>>,
+    news_rows: u64,
+    rows: u64,
+}
+
+/// What the first pass found.
+pub(super) struct Found {
+    round: Round,
+    /// Entities that more than one message or a stored row claims.
+    contested: Arc<KeySet>,
+    /// Stored files that hold rows of these entities.
+    pub(super) probed: Vec<Arc<DataFile>>,
+    /// The entities of candidates that are stored.
+    hits: Arc<KeySet>,
+}
+
+/// Contested rows, those that are new and those that are stored.
+pub(super) struct Contested {
+    fresh: Held,
+    stored: Held,
+}
+
+impl Contested {
+    pub(super) fn parts(&self) -> usize {
+        self.fresh.parts().max(self.stored.parts())
+    }
+
+    /// Both sides in memory, or both in files, so that equal keys are in parts of the same number.
+    fn settle(&mut self) -> Result<()> {
+        if self.fresh.is_spilled() || self.stored.is_spilled() {
+            self.fresh.spill()?;
+            self.stored.spill()?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Candidates<'a> {
+    /// The candidates that `feed` makes of `fresh`, a part of the Bronze table `name` in the files `news`.
+    pub(super) async fn new(
+        job: &'a Job<'a>,
+        feed: &'a LoadedFeed,
+        name: &'a TableName,
+        fresh: Arc<dyn TableProvider>,
+        news: &[Arc<DataFile>],
+    ) -> Result<Self> {
+        let context = job.context(seen_as(job, name, fresh)?).await?;
+        let mut plan = job.feed(&context, feed).await?;
+        if let Some(days) = date_column(job.model).and_then(|column| job.days(&column)) {
+            plan = LogicalPlanBuilder::from(plan).filter(days)?.build()?;
+        }
+        let columns = job.columns();
+        let shape = Shape {
+            width: columns.fields().len(),
+            version: feed.feed.version.as_ref().map(|name| columns.index_of(name)).transpose()?,
+            lineage: columns.index_of(LINEAGE_COLUMN)?,
+        };
+        let entity = places(&columns, &feed.feed.entity)?;
+        let meta = job.inputs[name].at.meta();
+        let news_rows = news.iter().map(|file| file.rows(meta).unwrap_or(0)).sum();
+        let news = news.to_vec();
+        Ok(Self { job, feed, name, context, plan, columns, shape, entity, news, news_rows, rows: 0 })
+    }
+
+    /// The shares in which the candidates are worked on.
+    pub(super) fn rounds(&self) -> impl Iterator<Item = Round> + use<> {
+        let of = self.news_rows.div_ceil(self.job.limits.key_rows).max(1);
+        (0..of).map(move |index| (index, of))
+    }
+
+    /// Candidates seen so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The places of the entity's columns.
+    pub(super) fn entity_places(&self) -> &[usize] {
+        &self.entity
+    }
+
+    /// The first pass: which entities are contested, among the candidates and by the rows of the `stored` files.
+    pub(super) async fn scan(&mut self, round: Round, stored: &[Arc<DataFile>]) -> Result<Found> {
+        let job = self.job;
+        let width = self.entity.len();
+        let mut names: Vec<&str> = self.feed.feed.entity.iter().map(String::as_str).collect();
+        let single = self.feed.at_most_one;
+        if !single {
+            names.push(LINEAGE_COLUMN);
+        }
+        let probing = !stored.is_empty();
+        let partition_by = &job.model.model.partition_by;
+        let partitions = partition_places(&self.feed.feed.entity, partition_by);
+        let mut touched = ScopeSet::new(partition_by, &self.columns)?;
+        let mut collector = Collector::new();
+        let pick_partitions = probing && !partitions.is_empty();
+        let work = move |batch: RecordBatch| {
+            let batch = in_round(&batch, &(0..width).collect::<Vec<_>>(), round)?;
+            let keys = lows(&batch, &(0..width).collect::<Vec<_>>())?;
+            let messages = if single {
+                None
+            } else {
+                let fields = batch.column(width).as_struct().columns();
+                Some(hash_rows(fields, batch.num_rows())?.into_iter().map(low).collect::<Vec<u64>>())
+            };
+            let parts = if pick_partitions { Some(distinct(&batch.project(&partitions)?)?) } else { None };
+            Ok((keys, messages, parts))
+        };
+        stream::each(self.frame(&names)?, work, async |(keys, messages, parts)| {
+            match messages {
+                None => collector.extend(&keys),
+                Some(messages) => collector.extend_paired(&keys, &messages),
+            }
+            match parts {
+                Some(parts) => touched.extend(&parts),
+                None => Ok(()),
+            }
+        })
+        .await?;
+        self.rows += collector.rows();
+        let (all, repeated) = collector.finish(probing);
+        let (probed, hits) =
+            if probing { self.probe(stored, &touched, Arc::new(all)).await? } else { Default::default() };
+        let contested = if hits.is_empty() { repeated } else { repeated.union(hits.iter().copied()) };
+        Ok(Found { round, contested: Arc::new(contested), probed, hits: Arc::new(KeySet::from_keys(hits)) })
+    }
+
+    /// Looks for the candidates' entities in the stored files that can hold them.
+    async fn probe(
+        &self,
+        stored: &[Arc<DataFile>],
+        touched: &ScopeSet,
+        wanted: Arc<KeySet>,
+    ) -> Result<(Vec<Arc<DataFile>>, Vec<u64>)> {
+        if wanted.is_empty() {
+            return Ok(Default::default());
+        }
+        let job = self.job;
+        let files = match job.model.model.partition_by.is_empty() {
+            true => stored.to_vec(),
+            false => job.base.prune_files(&[touched.filter()?])?,
+        };
+        let entity: Vec<Expr> = self.feed.feed.entity.iter().map(ident).collect();
+        let places: Vec<usize> = (0..entity.len()).collect();
+        let threads = job.env.factory.options().threads.max(1);
+        let looked = futures::stream::iter(files).map(|file| {
+            let (entity, places, wanted) = (entity.clone(), places.clone(), Arc::clone(&wanted));
+            async move {
+                let frame = job.stored(&self.context, vec![Arc::clone(&file)], None)?.select(entity)?;
+                let mut hits = Vec::new();
+                let work = move |batch: RecordBatch| {
+                    let mut found = lows(&batch, &places)?;
+                    found.retain(|key| wanted.contains(*key));
+                    Ok(found)
+                };
+                stream::each(frame, work, async |found: Vec<u64>| {
+                    hits.extend(found);
+                    Ok(())
+                })
+                .await?;
+                Ok::<_, crate::RefineError>((file, hits))
+            }
+        });
+        let mut looked: Vec<_> = looked.buffer_unordered(threads).try_collect().await?;
+        looked.retain(|(_, hits)| !hits.is_empty());
+        looked.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+        let (files, hits): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
+        Ok((files, hits.concat()))
+    }
+
+    /// The second pass: hands on the rows that nothing contests, in the order in which they come, and holds the others
+    /// together with the stored rows of their entities.
+    pub(super) async fn pass(
+        &self,
+        found: &Found,
+        mut uncontested: impl AsyncFnMut(RecordBatch) -> Result<()>,
+    ) -> Result<Contested> {
+        let mut contested = self.hold(found).await?;
+        let frame = DataFrame::new(self.context.state(), self.plan.clone());
+        let (entity, keys, round) = (self.entity.clone(), Arc::clone(&found.contested), found.round);
+        let schema = Arc::clone(&contested.fresh_schema);
+        let work = move |batch: RecordBatch| {
+            let batch = in_round(&batch, &entity, round)?;
+            if keys.is_empty() {
+                return Ok((batch, None));
+            }
+            let hashes = hash_rows(&pick(&batch, &entity), batch.num_rows())?;
+            let waits: BooleanArray = hashes.iter().map(|hash| Some(keys.contains(low(*hash)))).collect();
+            match waits.true_count() {
+                0 => Ok((batch, None)),
+                _ => {
+                    let waiting = filter_record_batch(&with_key(&batch, &hashes, None, &schema)?, &waits)?;
+                    Ok((filter_record_batch(&batch, &arrow::compute::not(&waits)?)?, Some(compact(&waiting)?)))
+                }
+            }
+        };
+        stream::each(frame, work, async |(free, waiting): (RecordBatch, Option<RecordBatch>)| {
+            if let Some(waiting) = waiting {
+                contested.held.fresh.push(waiting)?;
+            }
+            uncontested(free).await
+        })
+        .await?;
+        contested.held.settle()?;
+        Ok(contested.held)
+    }
+
+    /// Holds the stored rows of contested entities.
+    async fn hold(&self, found: &Found) -> Result<Holding> {
+        let fresh_schema = with_fields(&self.columns, false);
+        let stored_schema = with_fields(&self.columns, true);
+        let options = self.job.env.factory.options();
+        let budget = self.job.limits.held_bytes.unwrap_or(options.memory_bytes / HELD_SHARE);
+        let dir: Option<PathBuf> = options.temp_dir.clone();
+        let fresh = Held::new(Arc::clone(&fresh_schema), self.shape.width, budget, dir.clone());
+        let mut stored = Held::new(Arc::clone(&stored_schema), self.shape.width, budget, dir);
+        for (index, file) in found.probed.iter().enumerate() {
+            let frame = self.job.stored(&self.context, vec![Arc::clone(file)], None)?;
+            let (entity, hits, round) = (self.entity.clone(), Arc::clone(&found.hits), found.round);
+            let schema = Arc::clone(&stored_schema);
+            let work = move |batch: RecordBatch| {
+                let batch = in_round(&batch, &entity, round)?;
+                let hashes = hash_rows(&pick(&batch, &entity), batch.num_rows())?;
+                let hit: BooleanArray = hashes.iter().map(|hash| Some(hits.contains(low(*hash)))).collect();
+                compact(&filter_record_batch(&with_key(&batch, &hashes, Some(index as i32), &schema)?, &hit)?)
+            };
+            stream::each(frame, work, async |rows: RecordBatch| match rows.num_rows() {
+                0 => Ok(()),
+                _ => stored.push(rows),
+            })
+            .await?;
+        }
+        Ok(Holding { held: Contested { fresh, stored }, fresh_schema })
+    }
+
+    /// Decides one part of the contested rows; `None` where it holds no candidate.
+    pub(super) async fn decide(
+        &self,
+        held: &mut Contested,
+        part: usize,
+        found: &Found,
+        input: &Input,
+    ) -> Result<Option<Decision>> {
+        let fresh = held.fresh.take(part)?;
+        if fresh.num_rows() == 0 {
+            return Ok(None);
+        }
+        let stored = if found.probed.is_empty() { None } else { Some(held.stored.take(part)?) };
+        let decision = decide(&self.shape, &fresh, stored.as_ref(), &Default::default())?;
+        if decision.doubtful.is_empty() {
+            return Ok(Some(decision));
+        }
+        let late = late::Late {
+            job: self.job,
+            feed: self.feed,
+            name: self.name,
+            shape: &self.shape,
+            entity: &self.entity,
+            news: &self.news,
+        };
+        let vetoed = late.vetoed(input, &fresh, &decision.doubtful).await?;
+        if vetoed.is_empty() {
+            return Ok(Some(decision));
+        }
+        Ok(Some(decide(&self.shape, &fresh, stored.as_ref(), &vetoed)?))
+    }
+
+    fn frame(&self, names: &[&str]) -> Result<DataFrame> {
+        let exprs: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
+        Ok(DataFrame::new(self.context.state(), self.plan.clone()).select(exprs)?)
+    }
+}
+
+struct Holding {
+    held: Contested,
+    fresh_schema: SchemaRef,
+}
+
+/// Where the partition columns are among the entity's.
+fn partition_places(entity: &[String], partition_by: &[String]) -> Vec<usize> {
+    partition_by.iter().filter_map(|column| entity.iter().position(|name| name == column)).collect()
+}
+
+fn lows(batch: &RecordBatch, places: &[usize]) -> Result<Vec<u64>> {
+    Ok(hash_rows(&pick(batch, places), batch.num_rows())?.into_iter().map(low).collect())
+}
+
+/// The rows of a batch whose entity is in a round. The round goes by bits that sets of hashes do not go by.
+fn in_round(batch: &RecordBatch, entity: &[usize], round: Round) -> Result<RecordBatch> {
+    if round.1 == 1 {
+        return Ok(batch.clone());
+    }
+    let hashes = hash_rows(&pick(batch, entity), batch.num_rows())?;
+    let inside: BooleanArray = hashes.iter().map(|hash| Some((hash >> 64) as u64 % round.1 == round.0)).collect();
+    Ok(filter_record_batch(batch, &inside)?)
+}
+
+/// One row of each run of equal rows: rows of a partition mostly follow each other.
+fn distinct(batch: &RecordBatch) -> Result<RecordBatch> {
+    let starts: Vec<u32> = partition(batch.columns())?.ranges().iter().map(|range| range.start as u32).collect();
+    let starts = arrow::array::UInt32Array::from(starts);
+    Ok(arrow::compute::take_record_batch(batch, &starts)?)
+}
+
+/// The same rows with text of their own: views of a few rows would keep alive the pages of all the others.
+fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let own = |column: &ArrayRef| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    };
+    Ok(RecordBatch::try_new(batch.schema(), batch.columns().iter().map(own).collect())?)
+}
+
+fn with_fields(columns: &SchemaRef, file: bool) -> SchemaRef {
+    let mut fields: Vec<_> = columns.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(KEY_COLUMN, DataType::Decimal128(38, 0), false)));
+    if file {
+        fields.push(Arc::new(Field::new(FILE_COLUMN, DataType::Int32, false)));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+fn with_key(batch: &RecordBatch, hashes: &[u128], file: Option<i32>, schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    // Only the bits matter: the column is compared and hashed, never read as a number.
+    let keys = Decimal128Array::from_iter_values(hashes.iter().map(|hash| *hash as i128));
+    columns.push(Arc::new(keys.with_data_type(DataType::Decimal128(38, 0))));
+    if let Some(file) = file {
+        columns.push(Arc::new(Int32Array::from_value(file, batch.num_rows())));
+    }
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}

@@ -1,0 +1,167 @@
+//! `latest` models: of each entity the greatest version, whichever way and however often it came.
+//!
+//! A feed's SQL makes candidates of the messages that are new in Bronze. One pass over their entities alone tells which
+//! of them are contested: those with more than one new message, and those that are stored already. A second pass sends
+//! all others straight into new files, in the order in which they came; the contested ones wait until all rows of their
+//! entity are together and are decided then ([`resolve`]). What a pass keeps of a row is its hash, 8 or 16 bytes.
+//!
+//! A copy of a message, sent again later, changes no row, so it does not move the stored order either. A message that
+//! arrives late and belongs between the two must still lose against the copy: see [`late`].
+
+mod candidates;
+mod held;
+mod late;
+mod resolve;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use datafusion::catalog::TableProvider;
+use schema::TableName;
+use store::DataFile;
+
+use crate::diff::{Diff, Gone, Part, no_content, rounds};
+use crate::job::{Input, Job, Mode};
+use crate::keys::{hash_rows, pick};
+use crate::plan::LoadedFeed;
+use crate::recompute::{date_column, stored_files};
+use crate::stage::{Stage, split};
+use crate::{RefineError, Result, stream};
+
+use candidates::Candidates;
+
+/// Stages what the new messages change. Gives the number of candidate rows.
+///
+/// # Errors
+/// [`RefineError::NotAppendOnly`] when Bronze lost rows; when the SQL or a table fails.
+pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
+    if job.mode != Mode::Refresh {
+        return rebuild(job, stage).await;
+    }
+    let mut rows = 0;
+    let mut rewrites = Rewrites::default();
+    for feed in &job.model.feeds {
+        let Some((name, input)) = upstream(job, feed).filter(|(_, input)| input.has_news()) else { continue };
+        let fresh = match &input.changes {
+            None => input.at.provider(),
+            Some(changes) if changes.inserts_only() => changes.inserts(),
+            Some(_) => {
+                let (model, upstream) = (job.model.name().clone(), name.clone());
+                return Err(RefineError::NotAppendOnly { model, upstream, kept: "latest" });
+            }
+        };
+        let news = news(input);
+        let mut candidates = Candidates::new(job, feed, name, fresh, &news).await?;
+        let stored: Vec<Arc<DataFile>> = job.base.files().cloned().collect();
+        for round in candidates.rounds() {
+            let found = candidates.scan(round, &stored).await?;
+            let mut held = candidates.pass(&found, async |batch| stage.add(batch).await).await?;
+            for part in 0..held.parts() {
+                let Some(decision) = candidates.decide(&mut held, part, &found, input).await? else { continue };
+                stage.add(decision.add).await?;
+                stage.remove(decision.gone).await?;
+                let files = decision.gone_files.iter().map(|&file| Arc::clone(&found.probed[file as usize]));
+                rewrites.add(candidates.entity_places(), decision.gone_keys, files);
+            }
+        }
+        rows += candidates.rows();
+    }
+    rewrites.run(job, stage).await?;
+    Ok(rows)
+}
+
+/// Computes the table from all of Bronze and stages what differs from the stored rows.
+async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
+    let filter = date_column(job.model).and_then(|column| job.days(&column));
+    let ignore = no_content(&job.columns());
+    let part = Part { filter, scopes: None, scope_places: Vec::new(), ignore };
+    let files = stored_files(job, &part)?;
+    let rounds = rounds(job, &files);
+    let context = job.context([]).await?;
+    let mut gone = Gone::default();
+    let mut rows = 0;
+    for index in 0..rounds {
+        let mut diff = Diff::load(job, &context, part.clone(), files.clone(), (index, rounds)).await?;
+        rows = 0;
+        for feed in &job.model.feeds {
+            let Some((name, input)) = upstream(job, feed) else { continue };
+            let all: Vec<Arc<DataFile>> = input.at.files().cloned().collect();
+            let mut candidates = Candidates::new(job, feed, name, input.at.provider(), &all).await?;
+            for round in candidates.rounds() {
+                let found = candidates.scan(round, &[]).await?;
+                let mut held = candidates.pass(&found, async |batch| stage.add(diff.fresh(&batch)?).await).await?;
+                for part in 0..held.parts() {
+                    if let Some(decision) = candidates.decide(&mut held, part, &found, input).await? {
+                        stage.add(diff.fresh(&decision.add)?).await?;
+                    }
+                }
+            }
+            rows += candidates.rows();
+        }
+        gone.merge(diff.into_gone());
+    }
+    gone.remove(job, &context, &part, files, stage).await?;
+    Ok(rows)
+}
+
+/// The one table that a feed reads, if it was ever loaded.
+fn upstream<'a>(job: &'a Job<'_>, feed: &'a LoadedFeed) -> Option<(&'a TableName, &'a Input)> {
+    let name = feed.reads.first()?;
+    Some((name, job.inputs.get(name)?))
+}
+
+/// The files that hold what is new.
+fn news(input: &Input) -> Vec<Arc<DataFile>> {
+    match &input.changes {
+        Some(changes) => changes.inserted_files(),
+        None => input.at.files().cloned().collect(),
+    }
+}
+
+/// Files of which some entities go, to be written again at the end: a file is removed once, whatever goes from it.
+#[derive(Default)]
+struct Rewrites {
+    /// By the places of the entity's columns, because feeds may have different ones.
+    gone: BTreeMap<Vec<usize>, HashSet<u128>>,
+    files: BTreeMap<Arc<str>, Arc<DataFile>>,
+}
+
+impl Rewrites {
+    fn add(&mut self, entity: &[usize], keys: HashSet<u128>, files: impl Iterator<Item = Arc<DataFile>>) {
+        if !keys.is_empty() {
+            self.gone.entry(entity.to_vec()).or_default().extend(keys);
+            self.files.extend(files.map(|file| (Arc::clone(&file.path), file)));
+        }
+    }
+
+    async fn run(self, job: &Job<'_>, stage: &mut Stage) -> Result<()> {
+        let gone = Arc::new(self.gone);
+        let context = job.context([]).await?;
+        for file in self.files.into_values() {
+            let frame = job.stored(&context, vec![Arc::clone(&file)], None)?;
+            let gone = Arc::clone(&gone);
+            let work = move |batch: RecordBatch| {
+                let mut kept = batch;
+                for (entity, keys) in gone.iter() {
+                    let hashes = hash_rows(&pick(&kept, entity), kept.num_rows())?;
+                    let keep: BooleanArray = hashes.iter().map(|hash| Some(!keys.contains(hash))).collect();
+                    kept = split(&kept, &keep)?.0;
+                }
+                Ok(kept)
+            };
+            stream::each(frame, work, async |kept| stage.keep(kept).await).await?;
+            stage.replace(file);
+        }
+        Ok(())
+    }
+}
+
+/// A table of Bronze, or a part of it, as the feed's SQL sees it.
+fn seen_as(
+    job: &Job<'_>,
+    name: &TableName,
+    stored: Arc<dyn TableProvider>,
+) -> Result<[(TableName, Arc<dyn TableProvider>); 1]> {
+    Ok([(name.clone(), job.seen(name, Some(stored))?)])
+}

@@ -1,0 +1,72 @@
+//! Models: what changed upstream becomes what changes in Silver and Gold.
+//!
+//! A refresh cycle ([`run()`]) goes through the project's models in the order in which they read each other. For each it
+//! finds the rows that are new or changed since the positions that the table itself holds, computes the rows of the
+//! model that depend on them, compares those with the stored ones, stages only what differs, runs the model's checks on
+//! the staged files, and commits these very files together with the new positions. A cycle that changed something ends
+//! with a release, so that readers see all tables of one cycle or none (ENGINE.md, rules 10 to 20).
+//!
+//! How a table is kept is declared in the model ([`schema::Kept`]); what this crate promises for each kind:
+//!
+//! * any order and any grouping of the same upstream rows gives the same table;
+//! * a refresh that is repeated, killed, or run twice at the same time changes nothing twice;
+//! * rows that are computed again with the values that they have are not written.
+//!
+//! It knows no Kafka and no landing files: Bronze is a table like any other. SQL is planned by `session`, files and
+//! commits belong to `store`.
+
+mod affected;
+mod append;
+mod cycle;
+mod diff;
+mod env;
+mod error;
+mod gate;
+mod images;
+mod job;
+mod keys;
+mod keyset;
+mod latest;
+mod pins;
+mod plan;
+mod recompute;
+mod refresh;
+mod scope;
+mod stage;
+mod stream;
+
+pub use env::{Limits, ModelReport, Outcome, Progress, Quiet, RefineEnv, RefineOptions, RefineReport};
+pub use error::{ErrorKind, GateFailure, RefineError, Result};
+
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Runs one refresh cycle, or with [`RefineOptions::follow`] cycle after cycle until `cancel` is cancelled.
+///
+/// Every model's commit is atomic and carries the positions that it consumed, so a cycle that ends early is taken up by
+/// the next one. A cancelled run finishes the commit that it is in and returns what it did.
+///
+/// # Errors
+/// [`RefineError::Gates`] when checks held models back; all other models were refreshed, and the report is in the
+/// error. Otherwise the first failure, after which later models of the cycle were not refreshed.
+pub async fn run(
+    env: RefineEnv,
+    options: RefineOptions,
+    cancel: CancellationToken,
+    progress: Arc<dyn Progress>,
+) -> Result<RefineReport> {
+    let mut cycles = cycle::Cycles::new(env, &options, progress).await?;
+    match options.follow {
+        None => cycles.once(&cancel).await,
+        Some(every) => cycles.follow(every, &cancel).await,
+    }
+}
+
+/// Plans and checks all models of a project without reading a table: what is wrong with them is found before anything
+/// runs.
+///
+/// # Errors
+/// [`RefineError::Model`] with file and line.
+pub async fn check(env: &RefineEnv) -> Result<()> {
+    plan::Plan::load(env).await.map(drop)
+}

@@ -1,0 +1,420 @@
+//! Loading a project: each model planned against the schemas of what it reads, checked, and described for storage.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::DFSchema;
+use datafusion::datasource::ViewTable;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use schema::{Feed, Kept, Layer, Model, TableName};
+use session::LINEAGE_COLUMN;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{check, feed_error, graph};
+use crate::{RefineEnv, RefineError, Result};
+
+/// Grows whenever the same SQL would give other rows than before, so that tables are rebuilt.
+const ENGINE_EPOCH: u32 = 1;
+
+/// All models of a project that are stored, in the order in which they are refreshed.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) models: Vec<LoadedModel>,
+    /// Views, in an order in which each comes after the views that it reads.
+    pub(crate) views: Vec<(TableName, Feed)>,
+}
+
+/// A model that is stored.
+#[derive(Debug)]
+pub(crate) struct LoadedModel {
+    pub(crate) model: Model,
+    pub(crate) feeds: Vec<LoadedFeed>,
+    /// The table's columns as they are stored.
+    pub(crate) schema: SchemaRef,
+    /// All stored tables that the feeds read, also through views.
+    pub(crate) reads: BTreeSet<TableName>,
+    /// The views that the feeds read, also through other views.
+    pub(crate) views: BTreeSet<TableName>,
+    /// Stored tables that only the SQL checks read, besides the model's own.
+    pub(crate) check_reads: BTreeSet<TableName>,
+    /// Says by which SQL, kind and schema the table is kept (ENGINE.md 20).
+    pub(crate) fingerprint: String,
+}
+
+/// A SELECT that feeds a model.
+#[derive(Debug)]
+pub(crate) struct LoadedFeed {
+    pub(crate) feed: Feed,
+    /// The stored tables that it reads, also through views.
+    pub(crate) reads: BTreeSet<TableName>,
+    /// Whether an upstream row gives at most one row.
+    pub(crate) at_most_one: bool,
+    /// Columns that the SQL's last GROUP BY makes unique together.
+    pub(crate) grouped_by: Option<Vec<String>>,
+}
+
+impl LoadedModel {
+    /// The model's name.
+    pub(crate) fn name(&self) -> &TableName {
+        &self.model.name
+    }
+
+    /// Names an error after this model.
+    pub(crate) fn error(&self, message: impl Into<String>) -> RefineError {
+        match self.feeds.first() {
+            Some(feed) => feed_error(&feed.feed, None, message),
+            None => RefineError::Model { path: self.model.path.clone(), line: 1, message: message.into() },
+        }
+    }
+}
+
+impl Plan {
+    /// Plans and checks all models of the project. Opens no table.
+    ///
+    /// # Errors
+    /// [`RefineError::Model`] with file and line.
+    pub(crate) async fn load(env: &RefineEnv) -> Result<Plan> {
+        let state = env.factory.context(HashMap::new()).state();
+        let mut parsed = BTreeMap::new();
+        for (name, model) in &env.project.models {
+            let feeds = model.feeds.iter().map(|feed| graph::parse(&state, &env.project, feed));
+            parsed.insert(name.clone(), feeds.collect::<Result<Vec<_>>>()?);
+        }
+        let direct: BTreeMap<TableName, BTreeSet<TableName>> = parsed
+            .iter()
+            .map(|(name, feeds)| (name.clone(), feeds.iter().flat_map(|feed| feed.reads.iter().cloned()).collect()))
+            .collect();
+        let mut loader = Loader { env, parsed: &parsed, known: HashMap::new(), views: HashMap::new() };
+        for contract in env.project.contracts.values() {
+            let empty = session::bronze_view(contract, session::empty_bronze(contract))?;
+            loader.known.insert(contract.table(), empty);
+        }
+        let mut plan = Plan { models: Vec::new(), views: Vec::new() };
+        for name in graph::order(&env.project, &direct)? {
+            let model = &env.project.models[&name];
+            if matches!(model.kept, Kept::View) {
+                plan.views.push((name, loader.view(model).await?));
+            } else {
+                plan.models.push(loader.model(model).await?);
+            }
+        }
+        for model in &mut plan.models {
+            model.check_reads = loader.sql_checks(&state, model).await?;
+        }
+        Ok(plan)
+    }
+
+    /// A stored table, or part of one, as SQL sees it; empty where there is none.
+    pub(crate) fn seen(
+        &self,
+        env: &RefineEnv,
+        name: &TableName,
+        stored: Option<Arc<dyn TableProvider>>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        if name.layer == Layer::Bronze {
+            let contract = &env.project.contracts[&name.name];
+            let stored = stored.unwrap_or_else(|| session::empty_bronze(contract));
+            return Ok(session::bronze_view(contract, stored)?);
+        }
+        Ok(stored.unwrap_or_else(|| {
+            let model = self.models.iter().find(|model| model.name() == name);
+            let schema = model.map_or_else(|| Arc::new(Schema::empty()), |model| store::read_schema(&model.schema));
+            Arc::new(EmptyTable::new(schema))
+        }))
+    }
+}
+
+/// What SQL comes to when the views that it reads are looked through.
+struct Expanded {
+    /// Stored tables that are read in the end.
+    reads: BTreeSet<TableName>,
+    /// Views on the way.
+    views: BTreeSet<TableName>,
+    /// The SQL and that of all views below it.
+    canonical: String,
+}
+
+struct Loader<'a> {
+    env: &'a RefineEnv,
+    parsed: &'a BTreeMap<TableName, Vec<graph::Parsed>>,
+    /// Empty tables and views, for planning.
+    known: HashMap<TableName, Arc<dyn TableProvider>>,
+    views: HashMap<TableName, Expanded>,
+}
+
+impl Loader<'_> {
+    async fn view(&mut self, model: &Model) -> Result<Feed> {
+        let [feed] = model.feeds.as_slice() else {
+            let message = "a view has one SQL file".to_owned();
+            return Err(RefineError::Model { path: model.path.clone(), line: 1, message });
+        };
+        let plan = self.plan(feed).await?;
+        let parsed = &self.parsed[&model.name][0];
+        let expanded = self.expand(parsed);
+        self.views.insert(model.name.clone(), expanded);
+        self.known.insert(model.name.clone(), Arc::new(ViewTable::new(plan, None)));
+        Ok(feed.clone())
+    }
+
+    async fn model(&mut self, model: &Model) -> Result<LoadedModel> {
+        let mut feeds = Vec::new();
+        let mut plans = Vec::new();
+        let mut views = BTreeSet::new();
+        let mut text = String::new();
+        for (feed, parsed) in model.feeds.iter().zip(&self.parsed[&model.name]) {
+            let plan = self.plan(feed).await?;
+            let Expanded { reads, views: through, canonical } = self.expand(parsed);
+            views.extend(through);
+            kind_checks(model, feed, &plan, &reads).map_err(|message| feed_error(feed, None, message))?;
+            text.push_str(&format!("{}\n{canonical}\n{:?} {:?}\n", feed.name, feed.entity, feed.version));
+            let at_most_one = check::at_most_one(&plan);
+            feeds.push(LoadedFeed { feed: feed.clone(), reads, at_most_one, grouped_by: check::grouped_by(&plan) });
+            plans.push(plan);
+        }
+        let schema = stored_schema(model, &plans)?;
+        table_checks(model, &schema)?;
+        apart(model, &plans)?;
+        let empty = EmptyTable::new(store::read_schema(&schema));
+        self.known.insert(model.name.clone(), Arc::new(empty));
+        let columns: Vec<String> = schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
+        text.push_str(&format!("{ENGINE_EPOCH} {:?} {:?} {}", model.kept, model.partition_by, columns.join(", ")));
+        let reads = feeds.iter().flat_map(|feed| feed.reads.iter().cloned()).collect();
+        let fingerprint = format!("{:032x}", xxh3_128(text.as_bytes()));
+        Ok(LoadedModel { model: model.clone(), feeds, schema, reads, views, check_reads: BTreeSet::new(), fingerprint })
+    }
+
+    async fn plan(&self, feed: &Feed) -> Result<LogicalPlan> {
+        let context = self.env.factory.context(self.known.clone());
+        let plan = context.state().create_logical_plan(&feed.sql).await;
+        plan.map_err(|error| {
+            let error = session::SessionError::from(error);
+            let word = match &error {
+                session::SessionError::UnknownColumn { name, .. } => name.rsplit('.').next().map(str::to_owned),
+                _ => None,
+            };
+            feed_error(feed, word.as_deref(), error.to_string())
+        })
+    }
+
+    /// Plans the SQL checks of a model; gives what they read.
+    async fn sql_checks(&self, state: &SessionState, model: &LoadedModel) -> Result<BTreeSet<TableName>> {
+        let mut reads = BTreeSet::new();
+        for check in &model.model.checks {
+            let schema::Check::Sql { name, sql } = check else { continue };
+            let located = |message: String| RefineError::Model {
+                path: model.model.path.clone(),
+                line: 1,
+                message: format!("check {name}: {message}"),
+            };
+            let text = Feed {
+                name: name.clone(),
+                path: model.model.path.clone(),
+                description: String::new(),
+                sql: sql.clone(),
+                sql_first_line: 1,
+                entity: Vec::new(),
+                version: None,
+            };
+            let parsed = graph::parse(state, &self.env.project, &text).map_err(|error| match error {
+                RefineError::Model { message, .. } => located(message),
+                other => other,
+            })?;
+            let context = self.env.factory.context(self.known.clone());
+            let planned = context.state().create_logical_plan(sql).await;
+            planned.map_err(|error| located(session::SessionError::from(error).to_string()))?;
+            if let Some(view) = parsed.reads.iter().find(|read| self.views.contains_key(read)) {
+                return Err(located(format!("reads the view {view}: name the tables that it reads")));
+            }
+            reads.extend(parsed.reads.into_iter().filter(|read| read != model.name()));
+        }
+        Ok(reads)
+    }
+
+    fn expand(&self, parsed: &graph::Parsed) -> Expanded {
+        let mut all = Expanded { reads: BTreeSet::new(), views: BTreeSet::new(), canonical: parsed.canonical.clone() };
+        for read in &parsed.reads {
+            let Some(view) = self.views.get(read) else {
+                all.reads.insert(read.clone());
+                continue;
+            };
+            all.reads.extend(view.reads.iter().cloned());
+            all.views.extend(view.views.iter().cloned().chain([read.clone()]));
+            all.canonical.push_str(&format!("\n{read}: {}", view.canonical));
+        }
+        all
+    }
+}
+
+fn kind_checks(model: &Model, feed: &Feed, plan: &LogicalPlan, reads: &BTreeSet<TableName>) -> Result<(), String> {
+    let one = |kept: &str| match reads.len() {
+        1 => Ok(()),
+        n => Err(format!(
+            "a model kept as `{kept}` reads one table, this one reads {n}: join in a `scoped` model or a view"
+        )),
+    };
+    match &model.kept {
+        Kept::Append => {
+            one("append")?;
+            check::row_by_row(plan)
+        }
+        Kept::Latest => {
+            one("latest")?;
+            if reads.iter().any(|read| read.layer != Layer::Bronze) {
+                return Err(
+                    "a model kept as `latest` reads a Bronze table: only there has each row its _lineage".to_owned()
+                );
+            }
+            if scans(plan) != 1 {
+                return Err("a feed of a model kept as `latest` names its table once".to_owned());
+            }
+            latest_columns(model, feed, plan)?;
+            check::scoped(plan, &[LINEAGE_COLUMN.to_owned()])
+                .map_err(|problem| format!("what a feed makes of one message must depend on no other: {problem}"))
+        }
+        Kept::Scoped { scope } => check::scoped(plan, scope),
+        Kept::Full => check::repeatable(plan),
+        Kept::View => Ok(()),
+    }
+}
+
+fn latest_columns(model: &Model, feed: &Feed, plan: &LogicalPlan) -> Result<(), String> {
+    let names: Vec<String> = plan.schema().columns().into_iter().map(|column| column.name).collect();
+    let wanted = feed.entity.iter().chain(&feed.version).map(String::as_str).chain([LINEAGE_COLUMN]);
+    for column in wanted {
+        if !names.iter().any(|name| name == column) {
+            return Err(format!("the SQL must give the column {column}; it gives {}", names.join(", ")));
+        }
+    }
+    match model.partition_by.iter().find(|column| !feed.entity.contains(column)) {
+        None => Ok(()),
+        Some(column) => Err(format!(
+            "the table is partitioned by {column}, so {column} must be part of the entity ({}): an older version of an \
+             entity is looked for in its own partition only. Where the entity does not fix {column}, leave partition_by out",
+            feed.entity.join(", ")
+        )),
+    }
+}
+
+fn scans(plan: &LogicalPlan) -> usize {
+    use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+    let mut count = 0;
+    let visited = plan.apply(|node| {
+        count += usize::from(matches!(node, LogicalPlan::TableScan(_)));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(visited.is_ok(), "the visitor gives no errors");
+    count
+}
+
+/// The table's schema: of one SELECT, what it gives; of several feeds, what `table.toml` declares, and `_lineage`.
+fn stored_schema(model: &Model, plans: &[LogicalPlan]) -> Result<SchemaRef> {
+    let [first, others @ ..] = plans else {
+        let message = "the model has no SQL".to_owned();
+        return Err(RefineError::Model { path: model.path.clone(), line: 1, message });
+    };
+    let of_first = session::stored_schema(model, first.schema().as_arrow());
+    let folder = !others.is_empty() || model.path != model.feeds[0].path;
+    if !folder {
+        return Ok(of_first);
+    }
+    let mut fields = Vec::new();
+    for column in &model.columns {
+        let kind = column.kind.as_ref().ok_or_else(|| RefineError::Model {
+            path: model.path.clone(),
+            line: 1,
+            message: format!(
+                "column {} needs a type: the feeds of a folder are cast to the types of its table.toml",
+                column.name
+            ),
+        })?;
+        fields.push(Field::new(&column.name, kind.to_arrow(), true));
+    }
+    if matches!(model.kept, Kept::Latest) && !fields.iter().any(|field| field.name() == LINEAGE_COLUMN) {
+        fields.push(of_first.field_with_name(LINEAGE_COLUMN)?.clone());
+    }
+    let schema = Arc::new(Schema::new(fields));
+    for (feed, plan) in model.feeds.iter().zip(plans) {
+        same_columns(feed, plan.schema(), &schema)?;
+    }
+    Ok(schema)
+}
+
+fn same_columns(feed: &Feed, found: &DFSchema, wanted: &Schema) -> Result<()> {
+    let found: BTreeSet<&str> = found.fields().iter().map(|field| field.name().as_str()).collect();
+    let declared: BTreeSet<&str> = wanted.fields().iter().map(|field| field.name().as_str()).collect();
+    if let Some(missing) = declared.difference(&found).next() {
+        return Err(feed_error(
+            feed,
+            None,
+            format!("the SQL must give the column {missing}, which table.toml declares"),
+        ));
+    }
+    match found.difference(&declared).next() {
+        None => Ok(()),
+        Some(extra) => Err(feed_error(feed, Some(extra), format!("table.toml declares no column {extra}"))),
+    }
+}
+
+/// Columns that the header names must exist.
+fn table_checks(model: &Model, schema: &Schema) -> Result<()> {
+    let scope = match &model.kept {
+        Kept::Scoped { scope } => scope.as_slice(),
+        _ => &[],
+    };
+    let mut named: Vec<(&str, &String)> = Vec::new();
+    named.extend(model.partition_by.iter().map(|column| ("partition_by", column)));
+    named.extend(model.grain.iter().map(|column| ("grain", column)));
+    named.extend(scope.iter().map(|column| ("scope", column)));
+    named.extend(model.columns.iter().map(|column| ("columns", &column.name)));
+    for check in &model.checks {
+        match check {
+            schema::Check::NotNull(column)
+            | schema::Check::AcceptedValues { column, .. }
+            | schema::Check::Range { column, .. } => named.push(("checks", column)),
+            schema::Check::Unique(columns) => named.extend(columns.iter().map(|column| ("checks", column))),
+            schema::Check::Sql { .. } => {}
+        }
+    }
+    for (key, column) in named {
+        if schema.index_of(column).is_err() {
+            let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let message =
+                format!("`{key}` names the column {column}, which the SQL does not give ({})", known.join(", "));
+            return Err(RefineError::Model { path: model.path.clone(), line: 1, message });
+        }
+    }
+    Ok(())
+}
+
+/// Feeds of one `latest` table must not meet in one entity, or each would take the other's rows for old versions of its
+/// own: some entity column of each must be a constant, another one in each feed.
+fn apart(model: &Model, plans: &[LogicalPlan]) -> Result<()> {
+    if !matches!(model.kept, Kept::Latest) || plans.len() < 2 {
+        return Ok(());
+    }
+    let shared = model.feeds[0].entity.iter().filter(|column| model.feeds.iter().all(|f| f.entity.contains(column)));
+    for column in shared {
+        let constants: Option<BTreeSet<String>> = plans.iter().map(|plan| constant(plan, column)).collect();
+        if constants.is_some_and(|values| values.len() == plans.len()) {
+            return Ok(());
+        }
+    }
+    let feed = &model.feeds[0];
+    let message = "the feeds of a table kept as `latest` must be told apart by an entity column that is a constant in each \
+                   feed, for example 'pos_sales' AS source";
+    Err(feed_error(feed, None, message))
+}
+
+/// The literal that a plan gives as a column, as text.
+fn constant(plan: &LogicalPlan, column: &str) -> Option<String> {
+    let LogicalPlan::Projection(projection) = plan else { return None };
+    let place = projection.schema.fields().iter().position(|field| field.name() == column)?;
+    match projection.expr[place].clone().unalias_nested().data {
+        datafusion::logical_expr::Expr::Literal(value, _) => Some(value.to_string()),
+        _ => None,
+    }
+}

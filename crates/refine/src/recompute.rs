@@ -1,0 +1,113 @@
+//! `scoped` and `full` models: the affected rows are computed again and compared with the stored ones.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::DataFrame;
+use schema::Kept;
+use store::DataFile;
+
+use crate::affected::{Affected, affected};
+use crate::diff::{Diff, Gone, Part, rounds};
+use crate::job::{Job, Mode};
+use crate::stage::Stage;
+use crate::{Result, keys, stream};
+
+/// Computes what changed upstream again and stages what differs. Gives the number of computed rows.
+///
+/// # Errors
+/// When the model's SQL or a table fails.
+pub(crate) async fn recompute(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
+    let Some(part) = part(job).await? else { return Ok(0) };
+    let context = job.context([]).await?;
+    let files = stored_files(job, &part)?;
+    let rounds = rounds(job, &files);
+    let mut computed = 0;
+    let mut gone = Gone::default();
+    for index in 0..rounds {
+        let mut diff = Diff::load(job, &context, part.clone(), files.clone(), (index, rounds)).await?;
+        computed = compute(job, &context, &part, &mut diff, stage).await?;
+        gone.merge(diff.into_gone());
+    }
+    gone.remove(job, &context, &part, files, stage).await?;
+    Ok(computed)
+}
+
+/// Runs the model's SQL for the part and stages the rows that are not stored.
+async fn compute(
+    job: &Job<'_>,
+    context: &SessionContext,
+    part: &Part,
+    diff: &mut Diff,
+    stage: &mut Stage,
+) -> Result<u64> {
+    let mut computed = 0;
+    for feed in &job.model.feeds {
+        let plan = filtered(job.feed(context, feed).await?, part)?;
+        let frame = DataFrame::new(context.state(), plan);
+        stream::each(frame, Ok, async |batch: RecordBatch| {
+            computed += batch.num_rows() as u64;
+            stage.add(diff.fresh(&batch)?).await
+        })
+        .await?;
+    }
+    Ok(computed)
+}
+
+/// Which rows are computed and compared; `None`: none at all.
+async fn part(job: &Job<'_>) -> Result<Option<Part>> {
+    let columns = job.columns();
+    let all = Part { filter: None, scopes: None, scope_places: Vec::new(), ignore: Vec::new() };
+    let Kept::Scoped { scope } = &job.model.model.kept else { return Ok(Some(all)) };
+    match job.mode {
+        Mode::Rebuild => Ok(Some(all)),
+        Mode::Range { .. } => {
+            let filter = date_column(job.model).and_then(|column| job.days(&column));
+            Ok(Some(Part { filter, ..all }))
+        }
+        Mode::Refresh => match affected(job, scope).await? {
+            Affected::All => Ok(Some(all)),
+            Affected::Some(set) if set.len() == 0 => Ok(None),
+            Affected::Some(set) => Ok(Some(Part {
+                filter: Some(set.filter()?),
+                scope_places: keys::places(&columns, scope)?,
+                scopes: Some(Arc::new(set)),
+                ignore: Vec::new(),
+            })),
+        },
+    }
+}
+
+/// The column by which days of a model are computed again: the first date or timestamp of its scope, or of the columns
+/// that it is partitioned by.
+pub(crate) fn date_column(model: &crate::plan::LoadedModel) -> Option<String> {
+    let candidates = match &model.model.kept {
+        Kept::Scoped { scope } => scope,
+        Kept::Latest => &model.model.partition_by,
+        Kept::Append | Kept::Full | Kept::View => return None,
+    };
+    let dated = |name: &&String| {
+        let kind = model.schema.field_with_name(name).map(|field| field.data_type().clone());
+        matches!(kind, Ok(DataType::Date32 | DataType::Timestamp(..)))
+    };
+    candidates.iter().find(dated).cloned()
+}
+
+/// The live files that can hold rows of a part. None of a table that is replaced: its rows have other columns.
+pub(crate) fn stored_files(job: &Job<'_>, part: &Part) -> Result<Vec<Arc<DataFile>>> {
+    if job.replacement.is_some() {
+        return Ok(Vec::new());
+    }
+    let filters: Vec<_> = part.filter.iter().cloned().collect();
+    Ok(job.base.prune_files(&filters)?)
+}
+
+fn filtered(plan: LogicalPlan, part: &Part) -> Result<LogicalPlan> {
+    match &part.filter {
+        None => Ok(plan),
+        Some(filter) => Ok(LogicalPlanBuilder::from(plan).filter(filter.clone())?.build()?),
+    }
+}

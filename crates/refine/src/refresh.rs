@@ -1,0 +1,253 @@
+//! One model from its inputs to its commit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use schema::{Kept, TableName};
+use store::{Commit, MetadataChange, Operation, Snapshot, StoreError, Table, TableSpec};
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{Input, Job, Mode, inputs};
+use crate::pins::Pins;
+use crate::plan::{LoadedModel, Plan};
+use crate::stage::{Finished, Stage};
+use crate::{GateFailure, Limits, ModelReport, Outcome, RefineEnv, RefineError, Result};
+use crate::{append, gate, latest, recompute};
+
+/// Versions that an input may be ahead without having changed a row, before a commit of positions alone is worth it: a
+/// position must not fall out of the history that is kept.
+const QUIET_LAG: i64 = 16;
+
+/// How a refresh of a model ended.
+pub(crate) enum Ended {
+    /// As the report says.
+    Done(ModelReport),
+    /// Checks failed.
+    Held(ModelReport, Vec<GateFailure>),
+    /// Another writer was first: begin again from the table.
+    Again(StoreError),
+    /// The run was cancelled before the commit.
+    Cancelled,
+}
+
+/// Refreshes one model and moves its pin.
+///
+/// # Errors
+/// As [`crate::run`].
+pub(crate) async fn refresh(
+    env: &RefineEnv,
+    plan: &Plan,
+    model: &LoadedModel,
+    (mode, limits): (Mode, Limits),
+    pins: &mut Pins,
+    cancel: &CancellationToken,
+) -> Result<Ended> {
+    let started = std::time::Instant::now();
+    let mut report = ModelReport::new(model.name().clone());
+    let base = pins.head(model.name()).await?;
+    report.version = base.as_ref().map(|base| base.version());
+    let done = |mut report: ModelReport, outcome: Outcome| {
+        report.outcome = outcome;
+        report.seconds = started.elapsed().as_secs_f64();
+        Ok(Ended::Done(report))
+    };
+    if let Some(reason) = skipped(model, mode) {
+        return done(report, Outcome::Skipped(reason));
+    }
+    if let Some(base) = &base {
+        unedited(model, mode, base)?;
+    }
+    let inputs = inputs(model, mode, base.as_deref(), pins).await?;
+    let news = inputs.values().any(Input::has_news);
+    let lagging = base.is_some() && inputs.values().any(|input| input.lag() > QUIET_LAG);
+    let idle = match mode {
+        Mode::Refresh => !news && !lagging,
+        Mode::Rebuild => inputs.is_empty(),
+        Mode::Range { .. } => base.is_none(),
+    };
+    if idle {
+        return done(report, Outcome::Unchanged);
+    }
+    let replacement = base.as_ref().filter(|_| mode == Mode::Rebuild).and_then(|base| replacement(base, model));
+    let (table, base) = table(env, model, (mode, replacement.is_some()), base, pins).await?;
+    let others = others(env, plan, model, pins)?;
+    let job = Job { env, plan, model, mode, limits, table, base, inputs, replacement, others };
+    let computed = tokio::select! {
+        computed = compute(&job, &mut report) => computed?,
+        () = cancel.cancelled() => return Ok(Ended::Cancelled),
+    };
+    let failures =
+        if computed.is_change() || mode != Mode::Refresh { gate::failures(&job, &computed).await? } else { Vec::new() };
+    if !failures.is_empty() {
+        report.outcome = Outcome::Held;
+        report.seconds = started.elapsed().as_secs_f64();
+        return Ok(Ended::Held(report, failures));
+    }
+    match publish(&job, computed, &mut report).await {
+        Ok(Some(snapshot)) => pins.set(&job.table, snapshot),
+        Ok(None) => {}
+        Err(RefineError::Store(error)) if begins_again(&error) => return Ok(Ended::Again(error)),
+        Err(error) => return Err(error),
+    }
+    report.seconds = started.elapsed().as_secs_f64();
+    Ok(Ended::Done(report))
+}
+
+/// Whether the same work is to be begun again from the table: the commit was refused, or nobody knows its fate.
+fn begins_again(error: &StoreError) -> bool {
+    error.kind() == store::ErrorKind::Conflict || matches!(error, StoreError::FateUnknown { .. })
+}
+
+/// Why a model takes no part in a run of this mode.
+fn skipped(model: &LoadedModel, mode: Mode) -> Option<String> {
+    let dated = recompute::date_column(model).is_some();
+    (matches!(mode, Mode::Range { .. }) && !dated).then(|| {
+        "no date in its scope or partitions: it takes over changes of what it reads in the next refresh".to_owned()
+    })
+}
+
+/// After an edit only a rebuild is allowed (ENGINE.md 20).
+fn unedited(model: &LoadedModel, mode: Mode, base: &Snapshot) -> Result<()> {
+    if mode == Mode::Rebuild || base.fingerprint() == Some(model.fingerprint.as_str()) {
+        return Ok(());
+    }
+    let names = |schema: &arrow::datatypes::Schema| -> Vec<String> {
+        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
+    };
+    let what = match names(base.schema()) == names(&model.schema) {
+        true => "its SQL or how it is kept differs",
+        false => "its columns differ",
+    };
+    Err(RefineError::Edited { model: model.name().clone(), what: what.to_owned() })
+}
+
+fn spec(model: &LoadedModel) -> TableSpec {
+    TableSpec {
+        schema: Arc::clone(&model.schema),
+        partition_by: model.model.partition_by.clone(),
+        change_data: !matches!(model.model.kept, Kept::Append),
+        fingerprint: Some(model.fingerprint.clone()),
+        description: Some(model.model.description.clone()),
+        properties: BTreeMap::new(),
+    }
+}
+
+/// The model's table, made if it does not exist yet. A rebuild gives a table that exists its new columns.
+async fn table(
+    env: &RefineEnv,
+    model: &LoadedModel,
+    (mode, is_replaced): (Mode, bool),
+    base: Option<Arc<Snapshot>>,
+    pins: &mut Pins,
+) -> Result<(Table, Arc<Snapshot>)> {
+    let known = pins.get(model.name()).map(|(table, _)| table.clone());
+    if let (Some(table), Some(base)) = (known, base)
+        && (mode != Mode::Rebuild || is_replaced || base.schema().fields().len() == model.schema.fields().len())
+    {
+        return Ok((table, base));
+    }
+    let table = env.lake.create_table(model.name(), &spec(model)).await?;
+    let base = table.snapshot();
+    pins.set(&table, Arc::clone(&base));
+    Ok((table, base))
+}
+
+/// What must change about a table that cannot hold the model's rows beside its own: where a column went, has another
+/// type, or the partitions are others. A column that came is no such change.
+fn replacement(base: &Snapshot, model: &LoadedModel) -> Option<MetadataChange> {
+    let same = |field: &arrow::datatypes::FieldRef| {
+        model.schema.field_with_name(field.name()).is_ok_and(|wanted| wanted.data_type() == field.data_type())
+    };
+    let fits = base.schema().fields().iter().all(same) && base.partition_columns() == model.model.partition_by;
+    (!fits).then(|| MetadataChange {
+        schema: Some(Arc::clone(&model.schema)),
+        partition_by: Some(model.model.partition_by.clone()),
+        fingerprint: Some(model.fingerprint.clone()),
+        description: Some(model.model.description.clone()),
+        properties: BTreeMap::new(),
+    })
+}
+
+/// Tables that only the model's checks read, as they are pinned.
+fn others(
+    env: &RefineEnv,
+    plan: &Plan,
+    model: &LoadedModel,
+    pins: &Pins,
+) -> Result<HashMap<TableName, Arc<dyn TableProvider>>> {
+    let mut others = HashMap::new();
+    for name in &model.check_reads {
+        let stored = pins.get(name).map(|(_, snapshot)| snapshot.provider());
+        others.insert(name.clone(), plan.seen(env, name, stored)?);
+    }
+    Ok(others)
+}
+
+async fn compute(job: &Job<'_>, report: &mut ModelReport) -> Result<Finished> {
+    let mut stage = match &job.replacement {
+        Some(change) => Stage::replacing(&job.table, &job.base, change)?,
+        None => Stage::new(&job.table, &job.base),
+    };
+    let computed = match &job.model.model.kept {
+        Kept::Append if job.mode == Mode::Refresh => append::append(job, &mut stage).await,
+        Kept::Latest => latest::latest(job, &mut stage).await,
+        _ => recompute::recompute(job, &mut stage).await,
+    };
+    match computed {
+        Ok(rows) => report.rows_in = rows,
+        Err(error) => {
+            stage.abort().await;
+            return Err(error);
+        }
+    }
+    let finished = stage.finish().await?;
+    report.rows_added = finished.rows_added;
+    report.rows_removed = finished.rows_removed;
+    report.files_added = finished.staged.adds.len() as u64;
+    report.files_removed = finished.removes.len() as u64;
+    Ok(finished)
+}
+
+/// Commits what was staged with the positions. Gives the new version, or `None` when there is nothing to commit.
+async fn publish(job: &Job<'_>, finished: Finished, report: &mut ModelReport) -> Result<Option<Arc<Snapshot>>> {
+    let is_change = finished.is_change();
+    let operation = match (job.mode, finished.removes.is_empty()) {
+        (Mode::Rebuild, _) => Operation::Rebuild,
+        (_, true) => Operation::Append,
+        (_, false) => Operation::Merge,
+    };
+    let mut commit = Commit::new(Arc::clone(&job.base), operation);
+    if !matches!(job.mode, Mode::Range { .. }) {
+        let consumed = job.inputs.values().map(Input::consumed).filter(|range| range.from != Some(range.to));
+        commit.inputs.extend(consumed);
+        commit.inputs.sort_by(|a, b| a.input.cmp(&b.input));
+    }
+    if let Some(change) = &job.replacement {
+        commit.metadata = Some(change.clone());
+    } else if job.base.fingerprint() != Some(job.model.fingerprint.as_str()) {
+        let fingerprint = Some(job.model.fingerprint.clone());
+        let description = Some(job.model.model.description.clone());
+        commit.metadata = Some(MetadataChange { fingerprint, description, ..MetadataChange::default() });
+    }
+    if is_change {
+        commit.stage(finished.staged);
+        commit.removes = finished.removes;
+        let counts = [("rows_added", finished.rows_added), ("rows_removed", finished.rows_removed)];
+        commit.info.extend(counts.map(|(name, count)| (name.to_owned(), count.into())));
+    }
+    if commit.is_empty() {
+        report.outcome = Outcome::Unchanged;
+        return Ok(None);
+    }
+    let committed = job.table.commit(commit).await?;
+    if committed.already {
+        // Another refresh consumed the same changes. What it wrote is what this one staged.
+        report.outcome = Outcome::Unchanged;
+        (report.rows_added, report.rows_removed, report.files_added, report.files_removed) = (0, 0, 0, 0);
+    } else {
+        report.outcome = if is_change { Outcome::Changed } else { Outcome::Positions };
+    }
+    report.version = Some(committed.snapshot.version());
+    Ok(Some(committed.snapshot))
+}

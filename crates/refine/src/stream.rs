@@ -1,0 +1,57 @@
+//! Running plans: each partition on its own task, what comes out in one place.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::prelude::DataFrame;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::{RefineError, Result};
+
+/// Results that may wait for the one who takes them, per partition: enough that no side stands still.
+const WAITING: usize = 2;
+
+/// Runs `frame` with all its partitions at the same time, applies `work` to each batch on the partition's own task, and
+/// hands what it gives to `take`, one after the other. Batches of one partition keep their order. Empty batches are left
+/// out.
+///
+/// # Errors
+/// The first error of the plan, of `work` or of `take`; the rest of the plan is then dropped.
+pub(crate) async fn each<T, W, F>(frame: DataFrame, work: W, mut take: F) -> Result<()>
+where
+    T: Send + 'static,
+    W: Fn(RecordBatch) -> Result<T> + Send + Sync + 'static,
+    F: AsyncFnMut(T) -> Result<()>,
+{
+    let streams = frame.execute_stream_partitioned().await?;
+    let (sender, mut receiver) = mpsc::channel(WAITING * streams.len().max(1));
+    let work = Arc::new(work);
+    let mut tasks = JoinSet::new();
+    for mut stream in streams {
+        let (sender, work) = (sender.clone(), Arc::clone(&work));
+        tasks.spawn(async move {
+            while let Some(batch) = stream.next().await {
+                let done = match batch {
+                    Ok(batch) if batch.num_rows() == 0 => continue,
+                    Ok(batch) => work(batch),
+                    Err(error) => Err(RefineError::from(error)),
+                };
+                let failed = done.is_err();
+                // The receiver is gone when another partition failed.
+                if sender.send(done).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+    }
+    drop(sender);
+    while let Some(done) = receiver.recv().await {
+        take(done?).await?;
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|error| RefineError::Worker(error.to_string()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Runs that end early or meet others.
+
+use std::sync::Arc;
+
+use refine::{Quiet, RefineOptions};
+use store::testing::{Fault, FaultStore, Op};
+use store::{CompactPolicy, Lake, LakeOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Order, World, order, run};
+
+/// Two refreshes at the same time on one lake: each change is in the tables once.
+#[test]
+fn two_at_once_count_nothing_twice() {
+    run(async {
+        let world = World::new().await;
+        let expected = World::new().await;
+        for round in 0..6 {
+            let orders: Vec<Order> = (0..8)
+                .map(|n| order(&format!("o{}", (n + round) % 11), 18_261 + (n % 3) as i32, "north", 1, n + 10 * round))
+                .collect();
+            world.land(&orders, &[]).await;
+            expected.land(&orders, &[]).await;
+            let other = World::on(world.lake.clone(), crate::world::MODELS);
+            let (one, two) =
+                tokio::join!(world.try_refine(RefineOptions::default()), other.try_refine(RefineOptions::default()));
+            one.unwrap();
+            two.unwrap();
+        }
+        world.refine().await;
+        expected.refine().await;
+        assert_eq!(world.state().await, expected.state().await);
+    });
+}
+
+/// A run that is cut off at any point is taken up by the next one.
+#[test]
+fn a_run_that_is_dropped_is_taken_up() {
+    run(async {
+        let world = World::new().await;
+        let expected = World::new().await;
+        for step in 0..40u32 {
+            let n = i64::from(step);
+            let orders =
+                [order(&format!("o{}", step % 7), 18_261 + (step % 3) as i32, "north", 1 + (step % 2) as i32, n)];
+            world.land(&orders, &[]).await;
+            expected.land(&orders, &[]).await;
+            let mut cut = Box::pin(world.try_refine(RefineOptions::default()));
+            // Dropping a future at one of its suspensions is what a kill looks like from the lake.
+            for _ in 0..step * 3 {
+                let polled = futures::poll!(&mut cut);
+                if polled.is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            drop(cut);
+        }
+        world.refine().await;
+        expected.refine().await;
+        assert_eq!(world.state().await, expected.state().await);
+    });
+}
+
+#[test]
+fn a_cancelled_run_ends_in_peace() {
+    run(async {
+        let world = World::new().await;
+        world.land(&[order("a", 18_261, "north", 1, 1)], &[]).await;
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let options = RefineOptions { follow: Some(std::time::Duration::from_millis(1)), ..RefineOptions::default() };
+        let report = refine::run(world.env(), options, cancel, Arc::new(Quiet)).await.unwrap();
+        assert_eq!(report.cycles, 0);
+        world.refine().await;
+        assert_eq!(world.rows("gold.daily", "units").await, ["1"]);
+    });
+}
+
+/// An upstream that lost versions which were consumed stops the run.
+#[test]
+fn an_upstream_that_fell_back_is_an_error() {
+    run(async {
+        let world = World::new().await;
+        world.land(&[order("a", 18_261, "north", 1, 1)], &[]).await;
+        world.land(&[order("b", 18_261, "north", 1, 2)], &[]).await;
+        world.refine().await;
+        let store = world.lake.object_store();
+        let path = object_store::path::Path::from("bronze/orders/_delta_log/00000000000000000002.json");
+        object_store::ObjectStoreExt::delete(store.as_ref(), &path).await.unwrap();
+        let fallen = World::on(Lake::with_store(store, LakeOptions::default()), crate::world::MODELS);
+        let error = fallen.try_refine(RefineOptions::default()).await.unwrap_err().to_string();
+        assert!(error.contains("was already consumed"), "{error}");
+    });
+}
+
+fn on(store: &FaultStore) -> World {
+    World::on(Lake::with_durable_store(Arc::new(store.clone()), LakeOptions::default()), crate::world::MODELS)
+}
+
+fn batch(round: i64) -> Vec<Order> {
+    let id = |n: i64| format!("o{}", (n + round) % 8);
+    (0..6).map(|n| order(&id(n), 18_261 + (n % 3) as i32, "north", 1 + round as i32, n + 10 * round)).collect()
+}
+
+/// A put that fails, or that lands and answers with an error, at any place of a refresh: the next run, in a process that
+/// knows nothing of the first, ends with the same tables.
+#[test]
+fn a_put_that_fails_or_loses_its_answer_changes_nothing_twice() {
+    run(async {
+        let store = FaultStore::in_memory();
+        let expected = World::new().await;
+        for step in 0..16usize {
+            let orders = batch(step as i64);
+            on(&store).land(&orders, &[]).await;
+            expected.land(&orders, &[]).await;
+            let path = if step % 4 < 2 { "_delta_log" } else { "_releases" };
+            let fault = if step % 2 == 0 { Fault::before(Op::Put, path) } else { Fault::after(Op::Put, path) };
+            store.add(fault.after_skipping(if step % 4 < 2 { step % 7 } else { 0 }));
+            // It may fail or, where an answer was lost only, find out that it succeeded.
+            let _ = on(&store).try_refine(RefineOptions::default()).await;
+            store.clear();
+            on(&store).refine().await;
+        }
+        assert!(store.fired() > 10);
+        expected.refine().await;
+        assert_eq!(on(&store).state().await, expected.state().await);
+        let before = on(&store).versions().await;
+        on(&store).refine().await;
+        assert_eq!(on(&store).versions().await, before);
+    });
+}
+
+/// A refresh stalls just before its commit while its files are compacted, then goes on.
+#[test]
+fn a_compaction_that_crosses_a_refresh_loses_no_row() {
+    run(async {
+        let store = FaultStore::in_memory();
+        let expected = World::new().await;
+        for round in 0..4 {
+            on(&store).land(&batch(round), &[]).await;
+            expected.land(&batch(round), &[]).await;
+            on(&store).refine().await;
+        }
+        let correction = [order("o3", 18_261, "south", 9, 900), order("o4", 18_262, "south", 9, 901)];
+        on(&store).land(&correction, &[]).await;
+        expected.land(&correction, &[]).await;
+        let (fault, pause) = Fault::pause(Op::Put, "silver/lines/_delta_log/");
+        store.add(fault);
+        let stalled = on(&store);
+        let compacting = async {
+            pause.reached().await;
+            let table = on(&store).lake.table(&"silver.lines".parse().unwrap()).await.unwrap();
+            let policy = CompactPolicy { min_files: 2, ..CompactPolicy::default() };
+            let compacted = table.compact(&policy).await.unwrap();
+            assert!(compacted.files_removed > 0);
+            pause.resume();
+        };
+        tokio::join!(stalled.refine(), compacting);
+        expected.refine().await;
+        assert_eq!(on(&store).state().await, expected.state().await);
+    });
+}
+
+/// A writer that stalls with a full batch while another takes its input over and commits drops its batch.
+#[test]
+fn a_writer_that_wakes_up_late_drops_its_batch() {
+    run(async {
+        let store = FaultStore::in_memory();
+        let expected = World::new().await;
+        on(&store).land(&batch(0), &[]).await;
+        on(&store).refine().await;
+        on(&store).land(&batch(1), &[]).await;
+        let (fault, pause) = Fault::pause(Op::Put, "silver/messages/_delta_log/");
+        store.add(fault);
+        let stalled = on(&store);
+        let overtaking = async {
+            pause.reached().await;
+            on(&store).refine().await;
+            on(&store).land(&batch(2), &[]).await;
+            on(&store).refine().await;
+            pause.resume();
+        };
+        tokio::join!(stalled.refine(), overtaking);
+        for round in 0..3 {
+            expected.land(&batch(round), &[]).await;
+        }
+        expected.refine().await;
+        on(&store).refine().await;
+        assert_eq!(on(&store).state().await, expected.state().await);
+    });
+}

@@ -1,0 +1,10 @@
+//! Refresh cycles over small lakes in memory: Bronze is written through `store`, tables are read back through SQL.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod faults;
+mod gates;
+mod kinds;
+mod options;
+mod plans;
+mod shipped;
+mod world;
