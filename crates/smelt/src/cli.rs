@@ -1,0 +1,267 @@
+//! The command line, as plain data.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Retail events from Kafka and landing files to Bronze, Silver and Gold tables, and answers about them in SQL.
+///
+/// Results go to standard output, everything else to standard error. Exit codes: 0 fine; 1 failed; 2 wrong usage or
+/// configuration; 3 a quality gate failed; 4 input not there yet.
+#[derive(Debug, Parser)]
+#[command(name = "smelt", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Start here:\n  smelt demo                       a simulated retail week, with answers\n  \
+    smelt ingest --input pos_sales=exports/   your own files to Bronze\n  smelt refine                     Bronze to Silver and Gold\n  \
+    smelt query --list               the questions that can be asked by name\n  smelt sql                        a prompt")]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Project folder: its `smelt.toml`, `models/` and `queries/` add to and override the built-in ones [default: here]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Common options")]
+    pub project: Option<PathBuf>,
+    /// Where the tables are: a path, file:// or s3://bucket/prefix [default: the project's `lake`]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Common options")]
+    pub lake: Option<String>,
+    /// Any setting of smelt.toml, for example --set limits.memory=2GiB
+    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Common options")]
+    pub set: Vec<String>,
+    /// How logs look on standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Common options"
+    )]
+    pub log_format: LogFormat,
+    /// More on standard error: -v what was done, -vv every step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Common options")]
+    pub verbose: u8,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands, one file each in `cmd/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate a retail week, take it through Bronze, Silver and Gold, and print the answers
+    Demo(DemoArgs),
+    /// Make a project folder of your own
+    Init(InitArgs),
+    /// Take what is new in topics and landing files to Bronze
+    Ingest(IngestArgs),
+    /// Bring Silver and Gold up to date
+    Refine(RefineArgs),
+    /// Answer a question by name
+    Query(QueryArgs),
+    /// Run one SQL statement, or open a prompt
+    Sql(SqlArgs),
+    /// Tables, versions, files, and the last runs
+    Status(StatusArgs),
+    /// Compact, checkpoint and vacuum the tables
+    Maintain(MaintainArgs),
+    /// Make retail events from a seed, and the right answers to them
+    Sim(SimArgs),
+    /// Print a completion script for your shell
+    Completions(CompletionsArgs),
+}
+
+/// `smelt demo`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  smelt demo\n  smelt demo --dir /tmp/retail --rows 2000000 --seed 7")]
+pub struct DemoArgs {
+    /// The folder of the demo's lake; that of an earlier demo is made anew
+    #[arg(long, default_value = "smelt-demo", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// About how many events
+    #[arg(long, default_value_t = 400_000, value_name = "N")]
+    pub rows: u64,
+    /// The seed that all of it comes from
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    pub seed: u64,
+}
+
+/// `smelt init`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  smelt init shop && cd shop && smelt ingest && smelt refine && smelt query shop_daily"
+)]
+pub struct InitArgs {
+    /// The folder to make; it must not hold a project yet
+    pub dir: PathBuf,
+}
+
+/// `smelt ingest`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  smelt ingest                                        every stream that has a source\n  \
+    smelt ingest --input pos_sales=exports/*.csv.gz     these files, under the contract pos_sales\n  \
+    smelt ingest --stream invoices --follow             until stopped (Ctrl-C commits what it has)"
+)]
+pub struct IngestArgs {
+    /// Only these streams
+    #[arg(long = "stream", value_name = "STREAM")]
+    pub streams: Vec<String>,
+    /// Files for a stream: a file, folder, glob or URL
+    #[arg(long = "input", value_name = "STREAM=PATH")]
+    pub inputs: Vec<String>,
+    /// Take what is there and end (the default)
+    #[arg(long, conflicts_with = "follow")]
+    pub once: bool,
+    /// Go on until stopped
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `smelt refine`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  smelt refine\n  smelt refine --select gold.pos_monthly --full-refresh\n  \
+    smelt refine --from 2024-01-01 --to 2024-01-31      compute these days again")]
+pub struct RefineArgs {
+    /// Only these models, for example silver.sales_lines
+    #[arg(long = "select", value_name = "MODEL")]
+    pub select: Vec<String>,
+    /// Compute everything again from Bronze, and commit what differs
+    #[arg(long)]
+    pub full_refresh: bool,
+    /// First day to compute again
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "to", conflicts_with = "full_refresh")]
+    pub from: Option<chrono::NaiveDate>,
+    /// Last day to compute again
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "from")]
+    pub to: Option<chrono::NaiveDate>,
+    /// Go on until stopped
+    #[arg(long, conflicts_with_all = ["full_refresh", "from"])]
+    pub follow: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub format: OutputFormat,
+    /// Write the result to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// The output formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned columns for people
+    Table,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON array of objects
+    Json,
+    /// One JSON object a line
+    Ndjson,
+    /// A Parquet file
+    Parquet,
+    /// An Arrow IPC stream
+    Arrow,
+}
+
+/// `smelt query`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  smelt query --list\n  smelt query pos_monthly --format csv\n  smelt query pos_best_products --param top=5"
+)]
+pub struct QueryArgs {
+    /// The question's name
+    #[arg(required_unless_present = "list")]
+    pub name: Option<String>,
+    /// List the questions with their parameters
+    #[arg(long, conflicts_with = "name")]
+    pub list: bool,
+    /// A parameter of the question
+    #[arg(long = "param", value_name = "KEY=VALUE")]
+    pub params: Vec<String>,
+    /// The result's form.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `smelt sql`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  smelt sql \"SELECT count(*) FROM silver.sales_lines\"\n  smelt sql < report.sql\n  smelt sql        a prompt, \\? for help"
+)]
+pub struct SqlArgs {
+    /// The statement; without it, a prompt, or standard input where that is not a terminal
+    pub statement: Option<String>,
+    /// The result's form.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `smelt status`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  smelt status\n  smelt status --format json")]
+pub struct StatusArgs {
+    /// The result's form.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `smelt maintain`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  smelt maintain\n  smelt maintain --table silver.sales_lines")]
+pub struct MaintainArgs {
+    /// Only these tables
+    #[arg(long = "table", value_name = "TABLE")]
+    pub tables: Vec<String>,
+}
+
+/// `smelt sim`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  smelt sim --to landing --rows 100000 --seed 7 --truth")]
+pub struct SimArgs {
+    /// The folder to write the streams' files to
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Also write the right answers, one CSV a question, to the folder `truth` in it
+    #[arg(long)]
+    pub truth: bool,
+    /// Only these streams: pos_sales, invoices or sales_transactions [default: pos_sales and invoices]
+    #[arg(long = "stream", value_name = "STREAM")]
+    pub streams: Vec<sim::Stream>,
+    /// About how many events in all, before retries and corrections
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub rows: u64,
+    /// How many days the events spread over
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub days: u32,
+    /// Compress the files
+    #[arg(long)]
+    pub gzip: bool,
+    /// The seed: the same one gives the same bytes
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    pub seed: u64,
+}
+
+/// `smelt completions`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  smelt completions bash > ~/.local/share/bash-completion/completions/smelt")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

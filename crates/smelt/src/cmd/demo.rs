@@ -1,0 +1,228 @@
+//! `smelt demo`: a simulated retail week of two shops, from messages to answers, checked against the simulator's truth.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use arrow::compute::concat_batches;
+use futures::TryStreamExt;
+use ingest::{IngestEnv, IngestOptions, IngestReport};
+use schema::Project;
+use session::{LakeSession, SessionFactory};
+use sim::{AnswerTable, SimConfig, Simulation, Stream, Truth};
+
+use crate::app::{open_lake, session_options};
+use crate::cli::{Common, DemoArgs};
+use crate::cmd::refine::RefineProgress;
+use crate::cmd::sim::share_out;
+use crate::exit::Usage;
+use crate::output;
+use crate::progress::{IngestProgress, counted, grouped, say};
+use crate::project;
+use crate::settings::Settings;
+use crate::shutdown;
+
+/// The file that marks a folder as made by the demo, so that nothing else is ever removed.
+const MARKER: &str = ".smelt-demo";
+
+/// The questions whose answers are printed, with the most rows to show.
+const SHOWN: [(&str, usize); 5] = [
+    ("pos_totals", 1),
+    ("pos_daily", 7),
+    ("pos_best_products", 5),
+    ("invoice_daily", 8),
+    ("invoice_kpi_minute_country", 5),
+];
+
+/// Simulates, ingests, refines, answers, and compares every answer that the simulator knows with its truth.
+///
+/// # Errors
+/// A folder that is not a demo's; anything that fails on the way; an answer that is not the truth.
+pub async fn run(common: &Common, args: DemoArgs) -> Result<ExitCode> {
+    prepare(&args.dir)?;
+    let folder = project::folder(common.project.as_deref())?;
+    let settings = Settings::load(&folder, std::env::vars(), &common.set)?;
+    let project = Arc::new(project::load(&folder)?);
+    let lake_path = args.dir.join("lake");
+    let lake = open_lake(&lake_path.to_string_lossy(), &settings).await?;
+    let config = SimConfig {
+        seed: args.seed,
+        rows: share_out(args.rows, &[Stream::PosSales, Stream::Invoices]),
+        ..SimConfig::default()
+    };
+    let simulation = Simulation::new(config.clone())?;
+    say(&format!("a retail week from seed {}, into the lake {}", args.seed, lake_path.display()));
+
+    let cancel = shutdown::token()?;
+    let stock = write_stock(&simulation, &args.dir)?;
+    let env = IngestEnv::new(lake.clone(), Arc::clone(&project), &args.dir);
+    let events =
+        IngestOptions { simulator: Some(config), threads: settings.limits.cores(), ..IngestOptions::default() };
+    let files = IngestOptions { inputs: vec![("pos_stock".into(), stock)], ..IngestOptions::default() };
+    let start = Instant::now();
+    let progress = Arc::new(IngestProgress::new());
+    let report = ingest::run(env.clone(), events, cancel.clone(), progress.clone()).await?;
+    ingest::run(env, files, cancel.clone(), progress).await?;
+    let ingested = start.elapsed().as_secs_f64();
+    if cancel.is_cancelled() {
+        bail!("stopped before the week was over");
+    }
+    say_counts(&report, ingested);
+
+    let start = Instant::now();
+    let factory = SessionFactory::new(lake.clone(), Arc::clone(&project), session_options(&settings))?;
+    let env = refine::RefineEnv { factory: factory.clone(), lake: lake.clone(), project: Arc::clone(&project) };
+    refine::run(env, refine::RefineOptions::default(), cancel, Arc::new(RefineProgress::new())).await?;
+    lake.settle().await;
+    say(&format!("refined to Silver and Gold in {:.1} s", start.elapsed().as_secs_f64()));
+
+    let session = factory.session().await?;
+    for (query, rows) in SHOWN {
+        print_answer(&session, &project, query, rows).await?;
+    }
+    let truth = simulation.truth();
+    truth.write(&args.dir.join("truth"))?;
+    let checked = check(&session, &project, &truth, &report).await?;
+    say(&format!(
+        "all {checked} answers equal what the simulator counted itself ({})",
+        args.dir.join("truth").display()
+    ));
+    let dir = lake_path.display();
+    say(&format!(
+        "next:\n  smelt query --list\n  smelt query pos_product --lake {dir}\n  smelt sql --lake {dir}\n  \
+         smelt sql \"SELECT _error, count(*) FROM quarantine.pos_sales GROUP BY 1\" --lake {dir}\n  smelt status --lake {dir}"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the folder anew, if it is a demo's or not there.
+fn prepare(dir: &Path) -> Result<()> {
+    let is_empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty && !dir.join(MARKER).exists() {
+        return Err(Usage(format!(
+            "--dir {}: holds something that is not a demo's; name another folder",
+            dir.display()
+        ))
+        .into());
+    }
+    for made in ["lake", "truth"] {
+        match fs::remove_dir_all(dir.join(made)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", dir.join(made).display()));
+            }
+            _ => {}
+        }
+    }
+    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    fs::write(dir.join(MARKER), "made by smelt demo; a later demo removes lake and truth\n")
+        .with_context(|| format!("writing to {}", dir.display()))
+}
+
+/// The opening stock, as the file that the shop would deliver.
+fn write_stock(simulation: &Simulation, dir: &Path) -> Result<String> {
+    let path = dir.join("pos_stock.csv");
+    fs::write(&path, simulation.pos_stock_csv()).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path.canonicalize()?.to_string_lossy().into_owned())
+}
+
+fn say_counts(report: &IngestReport, seconds: f64) {
+    for stream in &report.streams {
+        let counts = &stream.counts;
+        say(&format!(
+            "{}: {} events = {} stored + {} quarantined",
+            stream.stream,
+            grouped(counts.delivered),
+            grouped(counts.stored),
+            grouped(counts.quarantined)
+        ));
+    }
+    let events = report.counts().delivered;
+    say(&format!(
+        "{} events to Bronze in {seconds:.1} s: {} events/s",
+        grouped(events),
+        grouped((events as f64 / seconds) as u64)
+    ));
+}
+
+/// Prints a question and the first rows of its answer.
+async fn print_answer(session: &LakeSession, project: &Project, name: &str, rows: usize) -> Result<()> {
+    let named = query::named(project, name)?;
+    let answer = query::run_named(session, named, &BTreeMap::new()).await?;
+    let (schema, batches) = (answer.schema(), answer.try_collect::<Vec<_>>().await?);
+    let all = concat_batches(&schema, &batches)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{}  [smelt query {name}]", named.question)?;
+    output::write_batch(all.slice(0, all.num_rows().min(rows)), query::Format::Table, &mut out).await?;
+    if all.num_rows() > rows {
+        writeln!(out, "… {} in all", counted(all.num_rows() as u64, "row"))?;
+    }
+    Ok(())
+}
+
+/// The answer of a named query as CSV.
+async fn answer(session: &LakeSession, project: &Project, name: &str) -> Result<String> {
+    let rows = query::run_named(session, query::named(project, name)?, &BTreeMap::new()).await?;
+    let mut csv = Vec::new();
+    query::Format::Csv.write(rows, &mut csv).await?;
+    Ok(String::from_utf8(csv)?)
+}
+
+/// Compares counts and answers with the truth; returns how many answers were compared.
+async fn check(session: &LakeSession, project: &Project, truth: &Truth, report: &IngestReport) -> Result<usize> {
+    for (stream, expected) in &truth.counts {
+        let Some(got) = report.streams.iter().find(|report| report.stream == stream.name()) else { continue };
+        let (delivered, quarantined) = (got.counts.delivered, got.counts.quarantined);
+        if (delivered, quarantined) != (expected.events, expected.quarantined) {
+            bail!(
+                "{stream}: {delivered} events and {quarantined} quarantined, the simulator made {} and {} bad",
+                expected.events,
+                expected.quarantined
+            );
+        }
+    }
+    for (name, expected) in &truth.answers {
+        compare(name, expected, &answer(session, project, name).await?)?;
+    }
+    Ok(truth.answers.len())
+}
+
+/// The same columns and the same rows in any order, numbers by value.
+fn compare(name: &str, expected: &AnswerTable, got: &str) -> Result<()> {
+    let mut lines = got.lines();
+    let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    if columns != expected.columns.iter().map(String::as_str).collect::<Vec<_>>() {
+        bail!("{name}: columns {columns:?}, the truth has {:?}", expected.columns);
+    }
+    let expected_csv = expected.to_csv();
+    let rows = |text: &str| -> Vec<String> {
+        let mut rows: Vec<String> =
+            text.lines().skip(1).map(|line| line.split(',').map(by_value).collect::<Vec<_>>().join(",")).collect();
+        rows.sort();
+        rows
+    };
+    let (expected, got) = (rows(&expected_csv), rows(got));
+    if let Some((expected, got)) = expected.iter().zip(&got).find(|(expected, got)| expected != got) {
+        bail!("{name}: got {got}, the truth is {expected}");
+    }
+    if expected.len() != got.len() {
+        bail!("{name}: {} rows, the truth has {}", got.len(), expected.len());
+    }
+    Ok(())
+}
+
+/// A number without the digits that do not change its value, ratios to nine places; any other text as it is.
+fn by_value(field: &str) -> String {
+    let is_number = field.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'e')) && !field.is_empty();
+    match field.parse::<f64>() {
+        Ok(number) if is_number && field.contains('.') => {
+            let text = format!("{number:.9}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => field.to_owned(),
+    }
+}

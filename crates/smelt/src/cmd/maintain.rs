@@ -1,0 +1,89 @@
+//! `smelt maintain`: compact, checkpoint, clean the logs and vacuum, table by table.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use schema::TableName;
+use store::{CleanPolicy, CompactPolicy, Table, VacuumPolicy};
+
+use crate::app::App;
+use crate::cli::{Common, MaintainArgs};
+use crate::exit::Usage;
+use crate::progress::{counted, grouped, say};
+use crate::units::ByteSize;
+
+/// Maintains the tables that are named, or all. Safe beside running commands and readers.
+///
+/// # Errors
+/// An unknown table, or a table that fails; those before it are done.
+pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
+    let app = App::open(common).await?;
+    let mut tables = Vec::new();
+    for name in app.lake.tables().await? {
+        tables.push(app.lake.table(&name).await?);
+    }
+    let needed = Needed::of(&app, &tables).await?;
+    for table in wanted(&args, &tables)? {
+        maintain(table, &needed).await.with_context(|| format!("maintaining {}", table.name()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted<'a>(args: &MaintainArgs, tables: &'a [Table]) -> Result<Vec<&'a Table>> {
+    if args.tables.is_empty() {
+        return Ok(tables.iter().collect());
+    }
+    let find = |name: &String| tables.iter().find(|table| table.name().to_string() == *name);
+    let missing = |name: &String| Usage(format!("--table {name}: the lake has no such table")).into();
+    args.tables.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
+}
+
+/// The versions that somebody still needs: readers of the latest release, and the tables that consume others.
+struct Needed {
+    released: HashMap<TableName, i64>,
+    /// The least version that a consumer has read, by the upstream's table id.
+    consumed: HashMap<String, i64>,
+}
+
+impl Needed {
+    async fn of(app: &App, tables: &[Table]) -> Result<Needed> {
+        let release = app.lake.releases().latest().await?;
+        let released = release.map(|release| release.tables.into_iter().collect()).unwrap_or_default();
+        let mut consumed: HashMap<String, i64> = HashMap::new();
+        for table in tables {
+            for (input, position) in table.snapshot().txns() {
+                if let Some(id) = input.strip_prefix("table:") {
+                    consumed.entry(id.to_owned()).and_modify(|least| *least = position.min(*least)).or_insert(position);
+                }
+            }
+        }
+        Ok(Needed { released, consumed })
+    }
+
+    /// The least version of `table` that must stay readable, with the changes after it.
+    fn least(&self, table: &Table) -> Option<i64> {
+        let released = self.released.get(table.name()).copied();
+        let consumed = self.consumed.get(table.snapshot().id()).copied();
+        released.into_iter().chain(consumed).min()
+    }
+}
+
+async fn maintain(table: &Table, needed: &Needed) -> Result<()> {
+    let compacted = table.compact(&CompactPolicy::default()).await?;
+    table.checkpoint().await?;
+    let least = needed.least(table);
+    let cleaned = table.clean_log(&CleanPolicy { keep_after: least, ..CleanPolicy::default() }).await?;
+    let policy = VacuumPolicy { keep_versions: least.into_iter().collect(), ..VacuumPolicy::default() };
+    let vacuumed = table.vacuum(&policy).await?;
+    say(&format!(
+        "{}: {} compacted to {}; {} removed ({}); {} of the log removed",
+        table.name(),
+        counted(compacted.files_removed as u64, "file"),
+        grouped(compacted.files_added as u64),
+        counted(vacuumed.removed.len() as u64, "unused file"),
+        ByteSize(vacuumed.bytes),
+        counted(cleaned.commits as u64, "version"),
+    ));
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! `smelt refine`: Silver and Gold, brought up to date.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use refine::{ModelReport, Outcome, Progress, RefineEnv, RefineOptions, RefineReport};
+use schema::TableName;
+
+use crate::app::App;
+use crate::cli::{Common, RefineArgs};
+use crate::progress::{Spinner, counted, say};
+use crate::shutdown;
+
+/// Refreshes the models, and reports what changed.
+///
+/// # Errors
+/// A model that cannot be kept as it says (exit code 2), a failed check (3), anything else (1).
+pub async fn run(common: &Common, args: RefineArgs) -> Result<ExitCode> {
+    let app = App::open(common).await?;
+    let options = RefineOptions {
+        select: args.select,
+        full_refresh: args.full_refresh,
+        from: args.from,
+        to: args.to,
+        follow: args.follow.then_some(app.settings.refine.poll.0),
+        ..RefineOptions::default()
+    };
+    let report = refine::run(env(&app)?, options, shutdown::token()?, Arc::new(RefineProgress::new())).await;
+    // Checkpoints are made beside the commits; an early end of the process would cut them off.
+    app.lake.settle().await;
+    let report = report?;
+    summarise(&report);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `refine` works on.
+///
+/// # Errors
+/// When the temporary folder for spilled data cannot be used.
+pub fn env(app: &App) -> Result<RefineEnv> {
+    Ok(RefineEnv { factory: app.sessions()?, lake: app.lake.clone(), project: Arc::clone(&app.project) })
+}
+
+/// Says what a run changed: one line a model that did something.
+pub fn summarise(report: &RefineReport) {
+    for model in report.models.iter().filter(|model| model.outcome != Outcome::Unchanged) {
+        say(&line(model));
+    }
+    match report.release {
+        Some(number) => say(&format!("release {number} published")),
+        None => say("nothing changed"),
+    }
+}
+
+fn line(model: &ModelReport) -> String {
+    let name = &model.model;
+    match &model.outcome {
+        Outcome::Unchanged | Outcome::Positions => format!("{name}: nothing changed"),
+        Outcome::Held => format!("{name}: held back by a check"),
+        Outcome::Skipped(reason) => format!("{name}: skipped: {reason}"),
+        Outcome::Changed => format!(
+            "{name}: {} added, {} removed, in {} ({:.1} s)",
+            counted(model.rows_added, "row"),
+            counted(model.rows_removed, "row"),
+            counted(model.files_added, "new file"),
+            model.seconds
+        ),
+    }
+}
+
+/// Shows which model is being refreshed, on a terminal.
+pub struct RefineProgress(Spinner);
+
+impl RefineProgress {
+    /// A spinner if standard error is a terminal.
+    pub fn new() -> Self {
+        RefineProgress(Spinner::new())
+    }
+}
+
+impl Progress for RefineProgress {
+    fn started(&self, model: &TableName) {
+        self.0.show(&format!("refreshing {model}"));
+    }
+
+    fn finished(&self, _report: &ModelReport) {
+        self.0.clear();
+    }
+}

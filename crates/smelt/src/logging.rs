@@ -1,0 +1,45 @@
+//! Logs and errors, both on standard error, as text or as JSON lines.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+
+/// Starts logging: warnings by default, `-v` what Smelt did, `-vv` every step. `RUST_LOG` overrides both.
+pub fn init(format: LogFormat, verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "warn,smelt=info,ingest=info,refine=info,store=info,session=info,query=info",
+        _ => "info,smelt=debug,ingest=debug,refine=debug,store=debug,session=debug,query=debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// Logs why the command failed, with all causes in one line.
+pub fn report(error: &anyhow::Error) {
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{}", message(error));
+    }
+}
+
+/// The error and its causes, joined by colons; a cause that its parent already spells out is not repeated.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}

@@ -1,0 +1,302 @@
+//! Configuration: `smelt.toml`, then `SMELT_*` variables, then `--set`, each over the one before; unknown keys are errors.
+//!
+//! Every setting has a default, so that the file may be absent. A component is handed only its own part.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::exit::Usage;
+use crate::units::{ByteSize, Span};
+
+/// All settings, with the names that `smelt.toml` uses.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the tables are: a path (relative to the project folder), `file://` or `s3://bucket/prefix`.
+    pub lake: String,
+    /// The folder or URL that the `files.path` of contracts is relative to.
+    pub landing: String,
+    /// The business zone: what "yesterday" means for `ingest --day`.
+    #[serde(with = "zone")]
+    pub time_zone: Tz,
+    /// Memory, cores and time.
+    pub limits: Limits,
+    /// How events become commits.
+    pub ingest: Ingest,
+    /// How often `--follow` looks for new upstream versions.
+    pub refine: Refine,
+    /// How tables are kept.
+    pub store: Store,
+    /// Properties of the Kafka client, by librdkafka's names; without `bootstrap.servers` no topic is read.
+    pub kafka: BTreeMap<String, String>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Memory of queries and refreshes together; past it they spill to disk.
+    pub memory: ByteSize,
+    /// Cores to use; 0 is all of them.
+    pub threads: usize,
+    /// After this a query of `smelt sql` or `smelt query` is stopped; `0s` is never.
+    pub query_time: Span,
+    /// Where spilled data goes; empty is the system's temporary folder.
+    pub spill: String,
+}
+
+/// `[ingest]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// A commit is made at the latest after so many rows,
+    pub flush_rows: usize,
+    /// so many bytes of input,
+    pub flush_bytes: ByteSize,
+    /// or so much time, whichever is first.
+    pub flush_interval: Span,
+    /// With `--follow`, a landing file is taken when it looked the same twice, this far apart.
+    pub settle: Span,
+}
+
+/// `[refine]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Refine {
+    /// How often `--follow` asks for new versions.
+    pub poll: Span,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Sync files and folders of a local lake to the disk before a commit counts. Off, a power loss may lose commits.
+    pub sync: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            lake: "lake".into(),
+            landing: ".".into(),
+            time_zone: Tz::UTC,
+            limits: Limits::default(),
+            ingest: Ingest::default(),
+            refine: Refine::default(),
+            store: Store::default(),
+            kafka: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: ByteSize(1 << 30),
+            threads: 0,
+            query_time: Span(std::time::Duration::from_secs(300)),
+            spill: String::new(),
+        }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Ingest {
+            flush_rows: 2_000_000,
+            flush_bytes: ByteSize(512 << 20),
+            flush_interval: Span(std::time::Duration::from_secs(1)),
+            settle: Span(std::time::Duration::from_secs(2)),
+        }
+    }
+}
+
+impl Default for Refine {
+    fn default() -> Self {
+        Refine { poll: Span(std::time::Duration::from_millis(200)) }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store { sync: true }
+    }
+}
+
+/// A time zone by its IANA name.
+mod zone {
+    use chrono_tz::Tz;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(zone.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(|_| {
+            de::Error::custom(format!("{name:?} is not a time zone; expected for example \"Europe/Berlin\""))
+        })
+    }
+}
+
+impl Limits {
+    /// The cores to use: `threads`, or all that the machine has.
+    pub fn cores(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads `smelt.toml` of `folder` if it is there, then the variables, then the `key=value` pairs of `--set`.
+    ///
+    /// # Errors
+    /// [`Usage`] that names the file and line, the variable or the key, and what was expected.
+    pub fn load(
+        folder: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+        set: &[String],
+    ) -> Result<Settings> {
+        let path = folder.join("smelt.toml");
+        let mut table = match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                // Parsed alone first, so that an error has its line.
+                toml::from_str::<Settings>(&text).map_err(|error| Usage(format!("{}: {}", path.display(), error)))?;
+                text.parse::<Table>().map_err(|error| Usage(format!("{}: {error}", path.display())))?
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Table::new(),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        for (name, value) in variables {
+            let Some(rest) = name.strip_prefix("SMELT_") else { continue };
+            apply(&mut table, &key_of_variable(rest).ok_or_else(|| unknown("variable", &name))?, &value)
+                .map_err(|error| Usage(format!("variable {name}: {error}")))?;
+        }
+        for pair in set {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| Usage(format!("--set {pair}: expected key=value")))?;
+            if !known_keys().iter().any(|known| known == key) && !key.starts_with("kafka.") {
+                return Err(unknown("--set", key).into());
+            }
+            apply(&mut table, key, value).map_err(|error| Usage(format!("--set {key}: {error}")))?;
+        }
+        Settings::deserialize(table).map_err(|error| Usage(error.to_string()).into())
+    }
+}
+
+/// The dotted names of all settings but those of `[kafka]`, which are the client's own.
+fn known_keys() -> Vec<String> {
+    let mut keys = Vec::new();
+    if let Ok(table) = Table::try_from(Settings::default()) {
+        for (key, value) in &table {
+            match value {
+                Value::Table(part) => keys.extend(part.keys().map(|inner| format!("{key}.{inner}"))),
+                _ => keys.push(key.clone()),
+            }
+        }
+    }
+    keys
+}
+
+/// `LIMITS_MEMORY` is `limits.memory`; `KAFKA_BOOTSTRAP_SERVERS` is `kafka.bootstrap.servers`.
+fn key_of_variable(rest: &str) -> Option<String> {
+    if let Some(property) = rest.strip_prefix("KAFKA_") {
+        return Some(format!("kafka.{}", property.to_lowercase().replace('_', ".")));
+    }
+    known_keys().into_iter().find(|key| key.to_uppercase().replace('.', "_") == rest)
+}
+
+fn unknown(what: &str, name: &str) -> Usage {
+    let wanted = name.strip_prefix("SMELT_").unwrap_or(name).to_lowercase().replace('_', ".");
+    let near = known_keys().into_iter().min_by_key(|key| strsim::levenshtein(&key.replace('_', "."), &wanted));
+    Usage(format!("{what} {name}: no such setting; did you mean {}?", near.unwrap_or_default()))
+}
+
+/// Puts `value` at the dotted `key`, with the type that the setting has.
+fn apply(table: &mut Table, key: &str, value: &str) -> Result<()> {
+    let (part, name) = match key.split_once('.') {
+        Some((part, name)) => (Some(part), name),
+        None => (None, key),
+    };
+    let defaults = Table::try_from(Settings::default())?;
+    let default = match part {
+        Some(part) => defaults.get(part).and_then(|inner| inner.get(name)),
+        None => defaults.get(name),
+    };
+    let value = match default {
+        Some(Value::Integer(_)) => {
+            Value::Integer(value.parse().map_err(|_| anyhow!("{value:?} is not a whole number"))?)
+        }
+        Some(Value::Boolean(_)) => {
+            Value::Boolean(value.parse().map_err(|_| anyhow!("{value:?} is not true or false"))?)
+        }
+        _ => Value::String(value.to_owned()),
+    };
+    let target = match part {
+        Some(part) => match table.entry(part).or_insert_with(|| Value::Table(Table::new())) {
+            Value::Table(inner) => inner,
+            _ => bail!("{part} is not a table"),
+        },
+        None => table,
+    };
+    target.insert(name.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, variables: &[(&str, &str)], set: &[&str]) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if !file.is_empty() {
+            std::fs::write(folder.path().join("smelt.toml"), file).expect("the file is written");
+        }
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let set: Vec<String> = set.iter().map(|pair| (*pair).to_owned()).collect();
+        Settings::load(folder.path(), variables, &set).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_the_file() {
+        let file = "lake = \"a\"\n[limits]\nmemory = \"1MiB\"\nthreads = 3\n";
+        let settings = load(file, &[("SMELT_LAKE", "b"), ("SMELT_LIMITS_MEMORY", "2MiB")], &["lake=c"]).expect("valid");
+        assert_eq!(
+            (settings.lake.as_str(), settings.limits.memory, settings.limits.threads),
+            ("c", ByteSize(2 << 20), 3)
+        );
+    }
+
+    #[test]
+    fn kafka_properties_pass_through_by_their_own_names() {
+        let settings = load(
+            "[kafka]\n\"group.id\" = \"g\"\n",
+            &[("SMELT_KAFKA_BOOTSTRAP_SERVERS", "h:1")],
+            &["kafka.client.id=me"],
+        );
+        let kafka = settings.expect("valid").kafka;
+        assert_eq!(kafka.get("bootstrap.servers").map(String::as_str), Some("h:1"));
+        assert_eq!(kafka.get("client.id").map(String::as_str), Some("me"));
+    }
+
+    #[test]
+    fn what_is_unknown_or_wrong_is_named_with_what_was_expected() {
+        let error = load("[limits]\nmemroy = \"1MiB\"\n", &[], &[]).expect_err("unknown key");
+        assert!(error.contains("line 2") && error.contains("memroy") && error.contains("`memory`"), "{error}");
+        let error = load("", &[("SMELT_LAEK", "x")], &[]).expect_err("unknown variable");
+        assert!(error.contains("SMELT_LAEK") && error.contains("did you mean lake?"), "{error}");
+        let error = load("", &[], &["limits.threads=many"]).expect_err("not a number");
+        assert!(error.contains("limits.threads") && error.contains("whole number"), "{error}");
+        let error = load("", &[], &["limits.memory=lots"]).expect_err("not a size");
+        assert!(error.contains("256MiB"), "{error}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The real binary in temporary lakes: answers against known truth, faults, bad input, and the first day of a user.
+//!
+//! One integration binary, because linking is the expensive part. Real data of others is read from `TEST_SHARED` (default
+//! `../shared` from the workspace root); a test that needs it says `skipped: …` where it is absent.
+
+#![allow(clippy::print_stdout, reason = "what a test skipped or counted is told on its standard output")]
+
+mod answers;
+mod bad_input;
+mod demo;
+mod faults;
+mod first_day;
+mod support;
+mod truth;
