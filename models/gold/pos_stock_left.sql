@@ -1,0 +1,17 @@
+/* models/gold/pos_stock_left.sql
+---
+description = "What is left in the shop of each product that was stocked or sold"
+grain = ["product_id"]
+kept = "view"
+columns.product_id = { description = "the product, as the till names it" }
+columns.opening = { unit = "pieces", description = "opening stock; null for a product without a stock row" }
+columns.units_sold = { unit = "pieces", description = "pieces sold minus pieces returned" }
+columns.stock_left = { unit = "pieces", description = "opening stock minus units sold; null without a stock row" }
+--- */
+SELECT
+  coalesce(stock.product_id, sold.product_id) AS product_id,
+  stock.stock_quantity AS opening,
+  coalesce(sold.units, 0) AS units_sold,
+  stock.stock_quantity - coalesce(sold.units, 0) AS stock_left
+FROM silver.pos_stock AS stock
+FULL OUTER JOIN gold.pos_product AS sold ON stock.product_id = sold.product_id

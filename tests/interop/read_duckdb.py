@@ -1,0 +1,18 @@
+"""DuckDB reads every table of a lake through its Delta extension. usage: read_duckdb.py LAKE"""
+import glob, os, sys
+import duckdb
+import duckdb_extension_delta
+from tables import Answers, tables
+
+db = duckdb.connect()
+# Loaded from the package's own folder: `load delta` would look for it in the user's home or on the network.
+[extension] = glob.glob(os.path.join(os.path.dirname(duckdb_extension_delta.__file__), "extensions", "*", "delta.duckdb_extension"))
+db.execute(f"load '{extension}'")
+answers = Answers()
+for name, path in tables(sys.argv[1]):
+    scan = f"delta_scan('{path}')"
+    kinds = db.execute(f"describe select * from {scan}").fetchall()
+    numeric = [c for c, kind, *_ in kinds if kind.startswith("DECIMAL") or kind in ("INTEGER", "BIGINT", "SMALLINT", "TINYINT")]
+    sums = "".join(f', sum("{c}")' for c in numeric)
+    row = db.execute(f"select count(*){sums} from {scan}").fetchone()
+    answers.table(name, row[0], dict(zip(numeric, row[1:])))

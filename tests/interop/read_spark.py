@@ -1,0 +1,25 @@
+"""Spark with Delta reads every table of a lake. usage: read_spark.py LAKE JARS (a folder with the Delta jars)"""
+import glob, os, sys
+from pyspark.sql import SparkSession
+from pyspark.sql.types import ByteType, DecimalType, IntegerType, LongType, ShortType
+from tables import Answers, tables
+
+lake, jars = sys.argv[1:3]
+spark = (SparkSession.builder.master("local[2]").config("spark.jars", ",".join(glob.glob(os.path.join(jars, "*.jar"))))
+         .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+         .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+         .config("spark.sql.shuffle.partitions", "2").config("spark.default.parallelism", "2")
+         .config("spark.databricks.delta.snapshotPartitions", "2")
+         .config("spark.sql.session.timeZone", "UTC").config("spark.ui.enabled", "false").getOrCreate())
+spark.sparkContext.setLogLevel("ERROR")
+answers = Answers()
+for name, path in tables(lake):
+    frame = spark.read.format("delta").load(path)
+    numeric = [f.name for f in frame.schema.fields
+               if isinstance(f.dataType, (ByteType, ShortType, IntegerType, LongType, DecimalType))]
+    # A sum of longs would wrap in Spark: decimals do not.
+    wide = [f"cast(`{f.name}` as decimal(38,{f.dataType.scale if isinstance(f.dataType, DecimalType) else 0}))"
+            for f in frame.schema.fields if f.name in numeric]
+    row = frame.selectExpr("count(*)", *[f"sum({w})" for w in wide]).collect()[0]
+    answers.table(name, row[0], dict(zip(numeric, row[1:])))
+spark.stop()

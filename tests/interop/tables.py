@@ -1,0 +1,34 @@
+"""What the readers share: the tables of a lake, and how their answers are printed."""
+import csv, os, sys
+from decimal import Decimal
+
+
+def tables(lake):
+    """Every folder with a Delta log, as (name relative to the lake, path), in order of their names."""
+    found = []
+    for folder, names, _ in os.walk(lake):
+        if "_delta_log" in names:
+            found.append((os.path.relpath(folder, lake).replace(os.sep, "/"), folder))
+            names.clear()
+    return sorted(found)
+
+
+def show(value):
+    """A number without zeros at its end, so that readers with other scales print the same; null is empty."""
+    if value is None:
+        return ""
+    text = f"{Decimal(value):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class Answers:
+    """One line a table and measure: table, measure (`rows`, or `sum(column)` of a numeric column), value."""
+
+    def __init__(self):
+        self.out = csv.writer(sys.stdout, lineterminator="\n")
+        self.out.writerow(["table", "measure", "value"])
+
+    def table(self, name, rows, sums):
+        self.out.writerow([name, "rows", rows])
+        for column, value in sorted(sums.items()):
+            self.out.writerow([name, f"sum({column})", show(value)])
