@@ -1,0 +1,16 @@
+/* models/silver/sales.sql
+---
+description = "The latest version of each sale, with what it brought"
+grain = ["transaction_id"]
+kept = "latest"
+entity = ["event_date", "transaction_id"]
+version = "timestamp"
+partition_by = ["event_date"]
+columns.revenue = { unit = "currency", description = "quantity times price" }
+--- */
+SELECT
+  transaction_id, product_id, "timestamp", quantity, unit_price, store_id,
+  unit_price * CAST(quantity AS DECIMAL(10, 0)) AS revenue,
+  CAST("timestamp" AS DATE) AS event_date,
+  _lineage
+FROM bronze.sales_transactions

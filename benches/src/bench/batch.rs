@@ -1,0 +1,97 @@
+//! The whole batch job against DuckDB's.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::Settings;
+use crate::child::{self, Run, Smelt};
+use crate::report::{Report, median, two};
+use crate::{events, peers};
+
+const ABOUT: &str = "The whole job of batch_duckdb.py (NDJSON to Bronze, latest sale by transaction to Silver by day, three \
+    Gold tables) by DuckDB 2.0.0 on two threads to Parquet, and by Smelt, as the project benches/batch, to Delta tables \
+    with default sync. Smelt's time is that of its two processes, DuckDB's what its script says, without Python's start. \
+    The outputs are compared row by row.";
+
+/// The outputs: what both are asked for, table by table.
+const OUTPUTS: [(&str, &str); 4] = [
+    (
+        "silver",
+        "SELECT transaction_id, product_id, \"timestamp\", quantity, unit_price, store_id, revenue, event_date FROM silver.sales",
+    ),
+    ("daily", "SELECT event_date, store_id, n, q, rev FROM gold.daily"),
+    ("product", "SELECT event_date, product_id, n, q, rev FROM gold.product"),
+    ("minute", "SELECT w, store_id, n, rev FROM gold.minute"),
+];
+
+/// Runs both by turns, and compares the outputs of the last runs.
+///
+/// # Errors
+/// When a run fails, the peer cannot be had, or the outputs differ.
+pub fn run(settings: &Settings, events: u64) -> Result<()> {
+    let smelt = Smelt::find(settings)?;
+    let python = peers::needed("duckdb-batch")?;
+    let peer = peers::shared("peers/batch_duckdb.py")?;
+    let file = events::sales(events)?;
+    let project = peers::workspace().join("benches/batch");
+    let mut report = Report::new("batch", ABOUT, &["pair", "engine", "wall s", "CPU s", "peak MiB", "phases"]);
+    report.fact("smelt", smelt.version()?);
+    report.fact("duckdb", "2.0.0, threads=2, preserve_insertion_order=false");
+    report.fact("events", events);
+    let (mut ours, mut theirs): (Vec<Run>, Vec<Run>) = (Vec::new(), Vec::new());
+    for pair in 1..=settings.pairs {
+        let duckdb = child::fresh(settings, "duckdb")?;
+        let mut run = peers::script(&python, &peer, &[&file, &duckdb])?;
+        run.wall_s = total(&run.output)?;
+        report.row(row(pair, "duckdb", &run, run.output.trim()));
+        theirs.push(run);
+        let lake = child::fresh(settings, "batch")?;
+        let input = format!("sales_transactions={}", file.display());
+        let ingest = child::run(smelt.on(&project, &lake).args(["ingest", "--input", &input, "--once"]))?;
+        let refine = child::run(smelt.on(&project, &lake).arg("refine"))?;
+        let phases = format!("ingest {:.2} refine {:.2} s", ingest.wall_s, refine.wall_s);
+        let run = ingest.then(refine);
+        report.row(row(pair, "smelt", &run, &phases));
+        ours.push(run);
+    }
+    compare(settings, &smelt, &python, &project)?;
+    report.note("all four outputs agree row by row");
+    let wall = |runs: &[Run]| median(runs.iter().map(|run| run.wall_s));
+    report.bar("Smelt's time over DuckDB's (medians)", wall(&ours) / wall(&theirs), 1.0);
+    report.bar("Smelt's peak MB", ours.iter().map(|run| run.peak_mib).fold(0.0, f64::max) * 1.048_576, 800.0);
+    report.finish(settings)
+}
+
+fn row(pair: usize, engine: &str, run: &Run, phases: &str) -> Vec<String> {
+    vec![
+        pair.to_string(),
+        engine.into(),
+        two(run.wall_s),
+        two(run.cpu_s),
+        format!("{:.0}", run.peak_mib),
+        phases.into(),
+    ]
+}
+
+/// The seconds after `total` in what the peer prints.
+fn total(output: &str) -> Result<f64> {
+    let mut words = output.split_whitespace().skip_while(|word| *word != "total").skip(1);
+    let seconds = words.next().with_context(|| format!("no total in {output}"))?;
+    Ok(seconds.parse()?)
+}
+
+fn compare(settings: &Settings, smelt: &Smelt, python: &Path, project: &Path) -> Result<()> {
+    let answers = child::fresh(settings, "batch-answers")?;
+    let lake = settings.work.join("batch");
+    for (name, statement) in OUTPUTS {
+        let file = answers.join(format!("{name}.parquet"));
+        let mut command = smelt.on(project, &lake);
+        child::run(command.args(["sql", statement, "--format", "parquet", "--output"]).arg(&file))?;
+    }
+    let script = peers::workspace().join("benches/peers/compare_batch.py");
+    let agreed = child::run(Command::new(python).arg(script).arg(settings.work.join("duckdb")).arg(&answers))?;
+    print!("{}", agreed.output);
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The runner of the end-to-end measurements: each subcommand is one load, measured in alternating runs, compared with
+//! its bar, and kept with machine, commit and settings under `benches/results/`.
+//!
+//! `cargo build --release -p smelt -p benches && target/release/benches ingest`
+
+#![allow(clippy::print_stdout, reason = "a report on standard output is what the program is for")]
+
+mod bench;
+mod child;
+mod events;
+mod machine;
+mod peers;
+mod report;
+mod usage;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Measures Smelt and its peers.
+#[derive(Debug, Parser)]
+#[command(name = "benches", version)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+/// What all loads share.
+#[derive(Debug, Args)]
+struct Settings {
+    /// The release binary to measure [default: `smelt` beside this one]
+    #[arg(long, global = true, value_name = "FILE")]
+    smelt: Option<PathBuf>,
+    /// Folder for lakes, made anew for each run; on the disk that is to be measured
+    #[arg(long, global = true, value_name = "DIR", default_value = "/tmp/smelt-benches")]
+    work: PathBuf,
+    /// How often each variant is run; variants take turns, and the median counts
+    #[arg(long, global = true, default_value_t = 5, value_name = "N")]
+    pairs: usize,
+    /// Print only, keep no result
+    #[arg(long, global = true)]
+    dry_run: bool,
+}
+
+/// The loads.
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Sales events from a file to committed Bronze: CPU time an event, peak memory
+    Ingest {
+        /// Number of events
+        #[arg(long, default_value_t = 5_000_000)]
+        events: u64,
+    },
+    /// The whole batch job against DuckDB's, with the same outputs
+    Batch {
+        /// Number of events
+        #[arg(long, default_value_t = 5_000_000)]
+        events: u64,
+    },
+    /// Thousands of small commits to one table: the last must cost what the first did
+    Commits {
+        /// Number of commits
+        #[arg(long, default_value_t = 5_000)]
+        commits: usize,
+        /// Rows of each
+        #[arg(long, default_value_t = 200)]
+        rows: usize,
+    },
+    /// New events into lakes of different ages: the cost must follow the change
+    Change {
+        /// Rows a day of the lakes
+        #[arg(long, default_value_t = 100_000)]
+        rows_per_day: u64,
+        /// Days of the old lake; the young one has a tenth
+        #[arg(long, default_value_t = 200)]
+        days: u32,
+        /// New events
+        #[arg(long, default_value_t = 100_000)]
+        events: u64,
+    },
+    /// Many small landing files: a second ingest finds nothing new, quickly
+    SmallFiles {
+        /// Number of files
+        #[arg(long, default_value_t = 100_000)]
+        files: u32,
+    },
+    /// From a cold process to the first answer
+    Start {
+        /// Number of runs
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+    },
+    /// What other engines read from a lake, against what the store reads
+    Interop {
+        /// The lake's folder
+        lake: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    let Cli { settings, bench } = Cli::parse();
+    match bench {
+        Bench::Ingest { events } => bench::ingest::run(&settings, events),
+        Bench::Batch { events } => bench::batch::run(&settings, events),
+        Bench::Commits { commits, rows } => bench::commits::run(&settings, commits, rows),
+        Bench::Change { rows_per_day, days, events } => bench::change::run(&settings, rows_per_day, days, events),
+        Bench::SmallFiles { files } => bench::small_files::run(&settings, files),
+        Bench::Start { runs } => bench::start::run(&settings, runs),
+        Bench::Interop { lake } => bench::interop::run(&lake),
+    }
+}
