@@ -25,6 +25,7 @@ pub struct Changes {
     pub(crate) to: i64,
     /// Files whose rows all came, and whose rows all went: data files, and change data files (which have a sign).
     pub(crate) files: Vec<(Arc<DataFile>, i32)>,
+    pub(crate) reshaped: bool,
 }
 
 impl Changes {
@@ -46,6 +47,12 @@ impl Changes {
     /// Whether rows only came and none went, as in an append-only table.
     pub fn inserts_only(&self) -> bool {
         self.files.iter().all(|(_, sign)| *sign > 0)
+    }
+
+    /// Whether a commit replaced rows and the table's definition together: rows that went cannot be trusted to show all
+    /// of their columns, because a partition column is not in its files.
+    pub fn reshaped(&self) -> bool {
+        self.reshaped
     }
 
     /// Files all of whose rows came, in the order of the commits.
@@ -74,7 +81,8 @@ pub(crate) async fn between(table: &Table, from: i64, to: i64) -> Result<Changes
         let (table, consumed) = (table.name().clone(), from.max(to));
         return Err(StoreError::UpstreamBehind { table, head: head.version, consumed });
     }
-    let changes = |meta: Arc<TableMeta>, files| Changes { lake: table.lake().clone(), meta, from, to, files };
+    let lake = || table.lake().clone();
+    let changes = |meta: Arc<TableMeta>, files| Changes { lake: lake(), meta, from, to, files, reshaped: false };
     if from >= to {
         return Ok(changes(head.meta.clone(), Vec::new()));
     }
@@ -87,6 +95,7 @@ pub(crate) async fn between(table: &Table, from: i64, to: i64) -> Result<Changes
     let store = table.lake().store().as_ref();
     let commits = log::load::read_range(store, table.name(), from + 1, to + 1).await?;
     let mut files = Vec::new();
+    let mut reshaped = false;
     for (version, bytes) in (from + 1..).zip(commits) {
         let Some(bytes) = bytes else {
             let oldest = log::load::oldest_commit(store, table.name()).await?.map(|version| version - 1);
@@ -94,9 +103,11 @@ pub(crate) async fn between(table: &Table, from: i64, to: i64) -> Result<Changes
         };
         let path = log::commit_path(table.name(), version);
         let actions = action::parse(table.name(), path.as_ref(), &bytes)?;
+        let is_defined = actions.iter().any(|action| matches!(action, Action::Metadata(_)));
+        reshaped |= is_defined && actions.iter().any(|a| matches!(a, Action::Remove(remove) if remove.data_change));
         files.extend(of_commit(&end.meta, path.as_ref(), actions)?);
     }
-    Ok(changes(end.meta.clone(), files))
+    Ok(Changes { reshaped, ..changes(end.meta.clone(), files) })
 }
 
 /// The files of one commit whose rows changed. Where a commit has change data, that alone says what changed.

@@ -46,7 +46,8 @@ impl Operation {
     }
 }
 
-/// A range `(from, to]` of an input that a commit consumed.
+/// A range `(from, to]` of an input that a commit consumed. With `from` equal to `to` it only says where the table must
+/// stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumed {
     /// The input's id: `kafka:<cluster>/<topic>/<partition>`, `files:<stream>`, `table:<id>`. Never random.
@@ -77,6 +78,9 @@ pub struct Commit {
     pub metadata: Option<MetadataChange>,
     /// Whether rows change; false for compaction.
     pub data_change: bool,
+    /// Whether a change of rows that landed after `base` refuses it: for rows that were computed from the table's own,
+    /// which the positions of inputs alone do not guard.
+    pub exclusive: bool,
     /// Counts and notes that travel with the commit (ENGINE.md, rule 8), kept in `commitInfo`.
     pub info: serde_json::Map<String, serde_json::Value>,
 }
@@ -93,6 +97,7 @@ impl Commit {
             change_files: Vec::new(),
             metadata: None,
             data_change: operation != Operation::Compact,
+            exclusive: false,
             info: serde_json::Map::new(),
         }
     }
@@ -103,9 +108,9 @@ impl Commit {
         self.change_files.extend(staged.change_files);
     }
 
-    /// Whether the commit would change nothing at all, not even a position.
+    /// Whether the commit would change nothing at all, not even a position. An input that does not move is no change.
     pub fn is_empty(&self) -> bool {
-        self.inputs.is_empty()
+        self.inputs.iter().all(|input| input.from == Some(input.to))
             && self.adds.is_empty()
             && self.removes.is_empty()
             && self.change_files.is_empty()
@@ -294,6 +299,9 @@ fn check(commit: &Commit, head: &Snapshot) -> Result<Verdict> {
     }
     if !Arc::ptr_eq(&head.meta, &commit.base.meta) && head.meta != commit.base.meta {
         return Err(refused(ConflictReason::MetadataChanged));
+    }
+    if commit.exclusive && head.rows_changed_at > commit.base.version {
+        return Err(refused(ConflictReason::RowsChanged { version: head.rows_changed_at }));
     }
     if let Some(gone) = commit.removes.iter().find(|file| !head.files.contains(&file.path)) {
         return Err(refused(ConflictReason::FileGone { path: gone.path.to_string() }));

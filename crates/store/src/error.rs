@@ -29,7 +29,12 @@ pub enum ConflictReason {
     MetadataChanged,
     /// The protocol version is no longer that of the commit's base.
     ProtocolChanged,
-    /// A commit that must be the next one after its base found the slot taken (releases, creation).
+    /// Rows changed after the base of a commit that takes no other change beside it.
+    RowsChanged {
+        /// The version that changed them.
+        version: i64,
+    },
+    /// Another run had consumed the inputs already.
     SlotTaken,
 }
 
@@ -43,6 +48,7 @@ impl fmt::Display for ConflictReason {
             Self::FileGone { path } => write!(f, "file {path} was removed by another writer"),
             Self::MetadataChanged => f.write_str("schema, properties or fingerprint changed"),
             Self::ProtocolChanged => f.write_str("the protocol version changed"),
+            Self::RowsChanged { version } => write!(f, "version {version} changed rows meanwhile"),
             Self::SlotTaken => f.write_str("another writer was first"),
         }
     }

@@ -16,7 +16,8 @@ pub const FINGERPRINT: &str = "smelt.fingerprint";
 /// What a caller wants a table to be.
 #[derive(Clone, Debug)]
 pub struct TableSpec {
-    /// All columns in order, partition columns included. Strings may be any of Arrow's string types.
+    /// All columns in order, partition columns included. Strings may be any of Arrow's string types. What a field's
+    /// metadata has under `comment` becomes the column's comment.
     pub schema: SchemaRef,
     /// Names of the partition columns.
     pub partition_by: Vec<String>,
@@ -85,6 +86,8 @@ pub struct TableMeta {
     pub properties: BTreeMap<String, String>,
     /// What the table holds, for people.
     pub description: Option<String>,
+    /// What columns hold, for people, by the column's name: Delta's column comments.
+    pub comments: BTreeMap<String, String>,
     /// When it was created, milliseconds since 1970 UTC.
     pub created_ms: Option<i64>,
     /// Delta's minimum reader and writer versions.
@@ -110,6 +113,7 @@ impl TableMeta {
             partition_columns,
             properties: BTreeMap::new(),
             description: None,
+            comments: BTreeMap::new(),
             created_ms: None,
             protocol,
         }
@@ -196,20 +200,35 @@ fn canonical_type(table: &TableName, column: &str, kind: &DataType) -> Result<Da
     })
 }
 
-/// The schema as Delta's JSON.
-pub(crate) fn schema_to_json(table: &TableName, schema: &Schema) -> Result<String> {
+/// The key of a column's comment in its metadata, in Delta's schemas as in Arrow's.
+const COMMENT: &str = "comment";
+
+/// The comments of a schema's columns, by the column's name.
+fn comments(schema: &Schema) -> BTreeMap<String, String> {
+    let comment = |field: &FieldRef| Some((field.name().clone(), field.metadata().get(COMMENT)?.clone()));
+    schema.fields().iter().filter_map(comment).collect()
+}
+
+/// The schema as Delta's JSON, with the columns' comments.
+pub(crate) fn schema_to_json(meta: &TableMeta) -> Result<String> {
+    let table = &meta.table;
     let bad = |message: String| StoreError::BadColumn { table: table.clone(), column: "*".to_string(), message };
-    let delta: StructType = schema.try_into_kernel().map_err(|e: arrow::error::ArrowError| bad(e.to_string()))?;
+    let documented = |field: &FieldRef| match meta.comments.get(field.name()) {
+        Some(text) => Arc::new(field.as_ref().clone().with_metadata([(COMMENT.to_string(), text.clone())].into())),
+        None => Arc::clone(field),
+    };
+    let schema = Schema::new(meta.schema.fields().iter().map(documented).collect::<Fields>());
+    let delta: StructType = (&schema).try_into_kernel().map_err(|e: arrow::error::ArrowError| bad(e.to_string()))?;
     serde_json::to_string(&delta).map_err(|e| bad(e.to_string()))
 }
 
-/// The schema that Delta's JSON stands for.
-pub(crate) fn schema_of_json(table: &TableName, json: &str) -> Result<SchemaRef> {
+/// The schema that Delta's JSON stands for, and the columns' comments.
+pub(crate) fn schema_of_json(table: &TableName, json: &str) -> Result<(SchemaRef, BTreeMap<String, String>)> {
     let bad =
         |message: String| StoreError::UnsupportedTable { table: table.clone(), feature: format!("schema: {message}") };
     let delta: StructType = serde_json::from_str(json).map_err(|e| bad(e.to_string()))?;
     let arrow: Schema = (&delta).try_into_arrow().map_err(|e: arrow::error::ArrowError| bad(e.to_string()))?;
-    canonical(table, &arrow)
+    Ok((canonical(table, &arrow)?, comments(&arrow)))
 }
 
 /// The schema of a table that grew: the stored columns as they are, then the columns that only the wanted schema has.
@@ -269,14 +288,16 @@ pub(crate) fn created(lake: &crate::lake::Lake, table: &TableName, spec: &TableS
     }
     let protocol = (1, if spec.change_data { 4 } else { 2 });
     let meta = TableMeta::new(table.clone(), id, schema, spec.partition_by.clone(), protocol);
-    Ok(TableMeta { properties, description: spec.description.clone(), created_ms: Some(lake.now_ms()), ..meta })
+    let (description, comments) = (spec.description.clone(), comments(&spec.schema));
+    Ok(TableMeta { properties, description, comments, created_ms: Some(lake.now_ms()), ..meta })
 }
 
 /// The metadata after a change. Only a rebuild, which removes all live files, may do more than add nullable columns.
 pub(crate) fn changed(meta: &TableMeta, change: &MetadataChange, rebuild: bool) -> Result<TableMeta> {
     let table = &meta.table;
-    let mut schema = meta.schema.clone();
+    let (mut schema, mut comments_now) = (meta.schema.clone(), meta.comments.clone());
     if let Some(wanted) = &change.schema {
+        comments_now.extend(comments(wanted));
         let wanted = canonical(table, wanted)?;
         schema = match rebuild {
             true => wanted,
@@ -296,6 +317,8 @@ pub(crate) fn changed(meta: &TableMeta, change: &MetadataChange, rebuild: bool) 
         next.protocol.1 = next.protocol.1.max(4);
     }
     next.description = change.description.clone().or_else(|| meta.description.clone());
+    comments_now.retain(|column, _| next.schema.field_with_name(column).is_ok());
+    next.comments = comments_now;
     next.created_ms = meta.created_ms;
     Ok(next)
 }
@@ -309,7 +332,9 @@ pub(crate) fn growth(meta: &TableMeta, spec: &TableSpec) -> Result<Option<Metada
     if spec.partition_by != meta.partition_columns {
         return Err(other_partitions(&meta.table, &meta.partition_columns, &spec.partition_by));
     }
-    let schema = grown(&meta.table, &meta.schema, &wanted)?;
+    let is_grown = grown(&meta.table, &meta.schema, &wanted)?.is_some();
+    let is_documented = comments(&spec.schema).iter().all(|(column, text)| meta.comments.get(column) == Some(text));
+    let schema = (is_grown || !is_documented).then(|| Arc::clone(&spec.schema));
     let mut properties: BTreeMap<String, String> = spec
         .properties
         .iter()

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub(crate) commit_id: Option<Arc<str>>,
     /// When this version was committed, by its writer's clock, milliseconds since 1970 UTC; 0 if not known.
     pub(crate) committed_ms: i64,
+    /// The newest version that changed rows; one read from a checkpoint counts as such, as that does not tell.
+    pub(crate) rows_changed_at: i64,
 }
 
 impl fmt::Debug for Snapshot {

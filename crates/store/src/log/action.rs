@@ -194,7 +194,7 @@ pub(crate) fn metadata(meta: &TableMeta) -> Result<Action> {
         "name": meta.table.to_string(),
         "description": meta.description,
         "format": { "provider": "parquet", "options": {} },
-        "schemaString": schema_to_json(&meta.table, &meta.schema)?,
+        "schemaString": schema_to_json(meta)?,
         "partitionColumns": meta.partition_columns,
         "configuration": meta.properties,
         "createdTime": meta.created_ms,
@@ -245,7 +245,8 @@ pub(crate) fn table_meta(table: &TableName, metadata: &Metadata, protocol: (i32,
     };
     let value = serde_json::to_value(metadata).map_err(|e| corrupt(e.to_string()))?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_string);
-    let schema = schema_of_json(table, &text("schemaString").ok_or_else(|| corrupt("no schema".to_string()))?)?;
+    let json = text("schemaString").ok_or_else(|| corrupt("no schema".to_string()))?;
+    let (schema, comments) = schema_of_json(table, &json)?;
     let partition_columns: Vec<String> =
         serde_json::from_value(value["partitionColumns"].clone()).map_err(|e| corrupt(e.to_string()))?;
     let properties: BTreeMap<String, String> =
@@ -255,5 +256,6 @@ pub(crate) fn table_meta(table: &TableName, metadata: &Metadata, protocol: (i32,
     }
     let id = text("id").ok_or_else(|| corrupt("no id".to_string()))?;
     let meta = TableMeta::new(table.clone(), id, schema, partition_columns, protocol);
-    Ok(TableMeta { properties, description: text("description"), created_ms: value["createdTime"].as_i64(), ..meta })
+    let (description, created_ms) = (text("description"), value["createdTime"].as_i64());
+    Ok(TableMeta { properties, description, comments, created_ms, ..meta })
 }

@@ -40,11 +40,11 @@ pub(crate) struct LastCheckpoint {
 }
 
 /// Whether a checkpoint is due: the log since the last one is long in proportion to the state. The cost of checkpoints
-/// then grows with the number of commits, however large the state gets.
+/// then grows with the number of commits, however large the state gets; but nobody has to read more than a thousand.
 pub(crate) fn is_due(snapshot: &Snapshot, last: i64) -> bool {
     let state = snapshot.files.len() + snapshot.tombstones.len();
     let tail = snapshot.version - last.max(0);
-    tail >= 100.max(i64::try_from(state / 8).unwrap_or(i64::MAX))
+    tail >= i64::try_from(state / 8).unwrap_or(i64::MAX).clamp(100, 1000)
 }
 
 /// Writes a checkpoint of a snapshot and the file that points to it.

@@ -37,6 +37,7 @@ pub(crate) fn start(lake: &Lake, table: &TableName, version: i64, actions: Vec<A
         checkpoint: -1,
         commit_id: None,
         committed_ms: 0,
+        rows_changed_at: version,
     };
     let rest = actions.into_iter().filter(|a| !matches!(a, Action::Protocol(_) | Action::Metadata(_))).collect();
     apply(&mut snapshot, version, rest)?;
@@ -63,6 +64,14 @@ pub(crate) fn apply(snapshot: &mut Snapshot, version: i64, actions: Vec<Action>)
     }
     snapshot.commit_id = action::commit_id(&actions).map(Arc::from);
     snapshot.committed_ms = action::timestamp(&actions).unwrap_or(snapshot.committed_ms);
+    let changes_rows = |action: &Action| match action {
+        Action::Add(add) => add.data_change,
+        Action::Remove(remove) => remove.data_change,
+        _ => false,
+    };
+    if actions.iter().any(changes_rows) {
+        snapshot.rows_changed_at = version;
+    }
     for action in actions {
         match action {
             Action::Add(add) => {

@@ -40,17 +40,18 @@ pub(crate) async fn clean_log(table: &Table, policy: &CleanPolicy) -> Result<Cle
     commits.sort_by_key(|(version, _)| *version);
     checkpoints.sort_by_key(|(version, _)| *version);
 
-    // Readers start from a checkpoint: the newest one that is old enough is the floor, and its own commit stays.
+    // Readers start from a checkpoint: the newest one that is old enough is the floor, and its own commit stays. A version
+    // that must stay readable needs one at or below it.
     let old = |file: &object_store::ObjectMeta| file.last_modified.timestamp_millis() < cutoff;
-    let floor = checkpoints.iter().rfind(|(version, file)| *version <= hint.version && old(file));
+    let readable = hint.version.min(policy.keep_after.unwrap_or(i64::MAX));
+    let floor = checkpoints.iter().rfind(|(version, file)| *version <= readable && old(file));
     let Some((floor, _)) = floor else { return Ok(report) };
-    let keep_from = policy.keep_after.map_or(*floor, |version| (version + 1).min(*floor));
     // Old checkpoints first: without its commits one would look like a head.
     for (_, file) in checkpoints.iter().filter(|(version, _)| *version < *floor) {
         store.delete(&file.location).await.map_err(|e| StoreError::storage("remove", &file.location, e))?;
         report.checkpoints += 1;
     }
-    for (_, file) in commits.iter().take_while(|(version, file)| *version < keep_from && old(file)) {
+    for (_, file) in commits.iter().take_while(|(version, file)| *version < *floor && old(file)) {
         store.delete(&file.location).await.map_err(|e| StoreError::storage("remove", &file.location, e))?;
         report.commits += 1;
     }

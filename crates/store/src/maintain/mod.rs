@@ -43,7 +43,7 @@ pub struct CompactReport {
 pub struct CleanPolicy {
     /// Commits younger than this are kept. At least an hour is always kept.
     pub keep_for: Duration,
-    /// The lowest version that a consumer still has to read on from, if any.
+    /// The lowest version that somebody still has to read, and to read on from, if any.
     pub keep_after: Option<i64>,
 }
 

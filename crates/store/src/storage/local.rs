@@ -51,7 +51,15 @@ impl LocalStore {
     /// # Errors
     /// When the folder cannot be made or read.
     pub fn new(root: &FsPath, sync: bool) -> Result<Self> {
+        let missing: Vec<&FsPath> = root.ancestors().take_while(|folder| !folder.exists()).collect();
         std::fs::create_dir_all(root).map_err(|e| failed("create folder", root, e))?;
+        if sync {
+            // The folders that were made are entries of their parents, and as durable as these.
+            for parent in missing.iter().filter_map(|folder| folder.parent()) {
+                let parent = if parent.as_os_str().is_empty() { FsPath::new(".") } else { parent };
+                File::open(parent).and_then(|f| f.sync_all()).map_err(|e| failed("sync", parent, e))?;
+            }
+        }
         let root = root.canonicalize().map_err(|e| failed("open folder", root, e))?;
         let reader = LocalFileSystem::new_with_prefix(&root)?;
         let durable = Durability { root: root.clone(), sync, known: Mutex::new(HashSet::from([root.clone()])) };

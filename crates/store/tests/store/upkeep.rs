@@ -100,15 +100,22 @@ async fn clean_up_keeps_what_readers_and_consumers_need() {
     let lake = timed.lake().await;
     let t = table(&lake).await;
     let slow = table(&timed.lake().await).await;
-    append_each(&t, 0..6).await;
+    append_each(&t, 0..3).await;
     // Nothing to start from yet: nothing goes.
     timed.pass(30 * 24 * HOUR);
     assert_eq!(t.clean_log(&CleanPolicy::default()).await.unwrap(), Default::default());
     t.checkpoint().await.unwrap();
-    let report = t.clean_log(&CleanPolicy { keep_after: Some(3), ..CleanPolicy::default() }).await.unwrap();
-    assert_eq!(report.commits, 4);
-    assert_eq!(ids(t.changes(3, 6).await.unwrap().inserts()).await, [3, 4, 5]);
-    assert!(matches!(t.changes(2, 6).await, Err(StoreError::HistoryGone { from: 2, oldest: Some(3), .. })));
+    append_each(&t, 3..6).await;
+    t.checkpoint().await.unwrap();
+    timed.pass(30 * 24 * HOUR);
+    // Who stands at version 4 needs it as a whole, not only what came after.
+    let needed = |version| CleanPolicy { keep_after: Some(version), ..CleanPolicy::default() };
+    let report = t.clean_log(&needed(4)).await.unwrap();
+    assert_eq!((report.commits, report.checkpoints), (3, 0));
+    let cold = table(&timed.lake().await).await;
+    assert_eq!(ids(cold.snapshot_at(4).await.unwrap().provider()).await, [0, 1, 2, 3]);
+    assert_eq!(ids(t.changes(4, 6).await.unwrap().inserts()).await, [4, 5]);
+    assert!(matches!(t.changes(1, 6).await, Err(StoreError::HistoryGone { from: 1, oldest: Some(2), .. })));
     assert_eq!(ids(t.changes(-1, 6).await.unwrap().inserts()).await, [0, 1, 2, 3, 4, 5]);
     t.clean_log(&CleanPolicy::default()).await.unwrap();
 
