@@ -42,6 +42,9 @@ pub(crate) async fn affected(job: &Job<'_>, scope: &[String]) -> Result<Affected
         }
         // An input that was never consumed: all of it is new, and so is, nearly always, all that depends on it.
         let Some(changes) = &input.changes else { return Ok(Affected::All) };
+        if changes.reshaped() {
+            return Ok(Affected::All);
+        }
         let signs: &[i32] = if changes.inserts_only() { &[1] } else { &[-1, 1] };
         for &sign in signs {
             let images: Arc<dyn TableProvider> = Arc::new(Images::new(changes, sign));
@@ -63,12 +66,20 @@ async fn collect(
     images: Arc<dyn TableProvider>,
     set: &mut ScopeSet,
 ) -> Result<bool> {
-    let raw = input.at.provider();
-    let context = if sign > 0 {
+    let mut raw = input.at.provider();
+    let mut context = if sign > 0 {
         job.context([(name.clone(), job.seen(name, Some(Arc::clone(&raw)))?)]).await?
     } else {
         consumed_context(job, name, &raw).await?
     };
+    if sign < 0
+        && let Some(from) = input.from
+        && read_again(job, &context, &raw).await?
+    {
+        // Before images meet the table as it was.
+        raw = input.table.snapshot_at(from).await?.provider();
+        context = consumed_context(job, name, &raw).await?;
+    }
     let columns = job.columns();
     let picked: Vec<_> = scope.iter().map(|name| columns.field_with_name(name).cloned()).collect::<Result<_, _>>()?;
     let picked = Arc::new(arrow::datatypes::Schema::new(picked));
@@ -92,6 +103,24 @@ async fn collect(
     Ok(true)
 }
 
+/// Whether a SELECT of the model reads a table more than once.
+async fn read_again(job: &Job<'_>, context: &SessionContext, raw: &Arc<dyn TableProvider>) -> Result<bool> {
+    fn reads(plan: &LogicalPlan, raw: &Arc<dyn TableProvider>) -> usize {
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                usize::from(source_as_provider(&scan.source).is_ok_and(|provider| Arc::ptr_eq(&provider, raw)))
+            }
+            other => other.inputs().into_iter().map(|input| reads(input, raw)).sum(),
+        }
+    }
+    for feed in &job.model.feeds {
+        if reads(&context.state().create_logical_plan(&feed.feed.sql).await?, raw) > 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 async fn run(context: &SessionContext, plan: LogicalPlan, set: &mut ScopeSet) -> Result<()> {
     let frame = DataFrame::new(context.state(), plan);
     stream::each(frame, Ok, async |batch| set.extend(&batch)).await
@@ -101,7 +130,7 @@ async fn run(context: &SessionContext, plan: LogicalPlan, set: &mut ScopeSet) ->
 async fn consumed_context(job: &Job<'_>, name: &TableName, raw: &Arc<dyn TableProvider>) -> Result<SessionContext> {
     let mut tables = vec![(name.clone(), job.seen(name, Some(Arc::clone(raw)))?)];
     for (other, input) in &job.inputs {
-        if other == name || input.from == Some(input.at.version()) {
+        if other == name || !input.has_news() {
             continue;
         }
         let before = match input.from {

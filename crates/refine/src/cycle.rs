@@ -56,19 +56,19 @@ impl Cycles {
     /// As [`crate::run`], but for [`RefineError::Gates`].
     pub(crate) async fn follow(&mut self, every: Duration, cancel: &CancellationToken) -> Result<RefineReport> {
         let mut last = RefineReport::default();
-        let mut first = true;
+        // Whether a cycle is due although no table moved: the first one, and one that storage cut off.
+        let mut due = true;
         while !cancel.is_cancelled() {
-            match self.one_of_many(first, cancel).await {
+            match self.one_of_many(&mut due, cancel).await {
                 Ok(None) => {}
                 Ok(Some(report)) => last.absorb(report),
                 Err(RefineError::Gates { failures, report }) => {
                     failures.iter().for_each(|failure| tracing::warn!("{failure}"));
                     last.absorb(*report);
                 }
-                Err(RefineError::Store(error)) if error.is_retryable() => tracing::warn!("will try again: {error}"),
+                Err(error) if error.is_retryable() => tracing::warn!("will try again: {error}"),
                 Err(error) => return Err(error),
             }
-            first = false;
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
                 () = cancel.cancelled() => {}
@@ -77,13 +77,17 @@ impl Cycles {
         Ok(last)
     }
 
-    /// A cycle, if any table moved.
-    async fn one_of_many(&mut self, first: bool, cancel: &CancellationToken) -> Result<Option<RefineReport>> {
+    /// A cycle, if one is due or any table moved.
+    async fn one_of_many(&mut self, due: &mut bool, cancel: &CancellationToken) -> Result<Option<RefineReport>> {
+        let was_due = std::mem::replace(due, true);
         let moved = self.pins.refresh(&self.tables()).await?;
-        if !moved && !first {
+        *due = moved || was_due;
+        if !*due {
             return Ok(None);
         }
-        self.cycle(cancel).await.map(Some)
+        let done = self.cycle(cancel).await;
+        *due = !matches!(done, Ok(_) | Err(RefineError::Gates { .. }));
+        done.map(Some)
     }
 
     /// All tables that models read or are.
@@ -95,24 +99,36 @@ impl Cycles {
     async fn cycle(&mut self, cancel: &CancellationToken) -> Result<RefineReport> {
         let mut report = RefineReport::default();
         let mut failures: Vec<GateFailure> = Vec::new();
+        let mut failed = None;
         for model in self.plan.models.iter().filter(|model| self.selected.contains(model.name())) {
             if cancel.is_cancelled() {
-                break;
+                // No release of models that are new beside others that are not.
+                return Ok(report);
             }
             self.progress.started(model.name());
             let ended = model_of(&self.env, &self.plan, model, (self.mode, self.limits), &mut self.pins, cancel).await;
-            let done = match ended.map_err(|error| error.in_model(model.name()))? {
-                Ended::Done(done) => done,
-                Ended::Held(done, failed) => {
-                    failures.extend(failed);
+            let done = match ended.map_err(|error| error.in_model(model.name())) {
+                Ok(Ended::Done(done)) => done,
+                Ok(Ended::Held(done, gates)) => {
+                    failures.extend(gates);
                     done
                 }
-                Ended::Cancelled | Ended::Again(_) => break,
+                Ok(Ended::Cancelled | Ended::Again(_)) => return Ok(report),
+                // Like a model that a check holds back, it stays as it is, and the others go on.
+                Err(error) => {
+                    tracing::debug!(model = %model.name(), %error, "the model failed");
+                    failed = failed.or(Some(error));
+                    continue;
+                }
             };
             self.progress.finished(&done);
             report.models.push(done);
         }
         report.release = self.release().await?;
+        if let Some(error) = failed {
+            failures.iter().for_each(|failure| tracing::warn!("{failure}"));
+            return Err(error);
+        }
         report.cycles = u64::from(report.models.iter().any(|model| model.outcome == Outcome::Changed));
         match failures.is_empty() {
             true => Ok(report),

@@ -144,6 +144,19 @@ impl RefineError {
         }
     }
 
+    /// Whether the same work, begun again, may succeed without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        let of_engine = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::ObjectStore(_));
+        match self {
+            Self::Store(error) | Self::Contended { source: error, .. } => error.is_retryable(),
+            Self::Engine(error) => of_engine(error),
+            Self::Session(SessionError::Query(error)) | Self::Sql { source: SessionError::Query(error), .. } => {
+                of_engine(error)
+            }
+            _ => false,
+        }
+    }
+
     /// Names the model whose SQL failed.
     pub(crate) fn in_model(self, model: &TableName) -> Self {
         match self {

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
+use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, ident, lit};
 use datafusion::prelude::DataFrame;
 use schema::TableName;
@@ -129,6 +130,14 @@ pub(crate) async fn inputs(
 }
 
 impl Job<'_> {
+    /// What a commit says of an input: the range that it consumes, or, where positions stay, where the table must stand.
+    pub(crate) fn guarded(&self, input: &Input) -> Option<Consumed> {
+        match self.mode {
+            Mode::Range { .. } => input.from.map(|at| Consumed { input: input.id(), from: Some(at), to: at }),
+            Mode::Refresh | Mode::Rebuild => Some(input.consumed()),
+        }
+    }
+
     /// The columns of the model's rows as streams carry them: as stored, with text as views.
     pub(crate) fn columns(&self) -> SchemaRef {
         store::read_schema(&self.model.schema)
@@ -184,7 +193,19 @@ impl Job<'_> {
     /// When the SQL cannot be planned, which loading has ruled out unless a table has other types than its contract.
     pub(crate) async fn feed(&self, context: &SessionContext, feed: &LoadedFeed) -> Result<LogicalPlan> {
         let plan = context.state().create_logical_plan(&feed.feed.sql).await?;
-        conform(plan, &self.columns())
+        let plan = conform(plan, &self.columns())?;
+        let columns = self.columns();
+        let is_text = |name: &str| columns.field_with_name(name).is_ok_and(|f| f.data_type() == &DataType::Utf8View);
+        let partition_by = &self.model.model.partition_by;
+        if !partition_by.iter().any(|name| is_text(name)) {
+            return Ok(plan);
+        }
+        // Delta keeps no empty text in a partition: it is null there, and has to be so in what is compared with it.
+        let stored = columns.fields().iter().map(|field| match partition_by.contains(field.name()) {
+            true if is_text(field.name()) => nullif(ident(field.name()), lit("")).alias(field.name()),
+            _ => ident(field.name()),
+        });
+        Ok(LogicalPlanBuilder::from(plan).project(stored.collect::<Vec<Expr>>())?.build()?)
     }
 
     /// The stored rows of these files in the model's columns, optionally only those for which `filter` is true.
@@ -209,7 +230,7 @@ impl Job<'_> {
     /// A filter on a date or timestamp column for the days of [`Mode::Range`]; `None` in other modes.
     pub(crate) fn days(&self, column: &str) -> Option<Expr> {
         let Mode::Range { from, to } = self.mode else { return None };
-        let day = cast(col(ident_text(column)), arrow::datatypes::DataType::Date32);
+        let day = cast(col(ident_text(column)), DataType::Date32);
         let bound = |date: NaiveDate| lit(datafusion::common::ScalarValue::Date32(Some(days_since_epoch(date))));
         let from = from.map(|date| day.clone().gt_eq(bound(date)));
         let to = to.map(|date| day.clone().lt_eq(bound(date)));

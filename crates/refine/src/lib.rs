@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// [`RefineError::Gates`] when checks held models back; all other models were refreshed, and the report is in the
-/// error. Otherwise the first failure, after which later models of the cycle were not refreshed.
+/// error. Otherwise the first failure of a model; the others were refreshed and released all the same.
 pub async fn run(
     env: RefineEnv,
     options: RefineOptions,

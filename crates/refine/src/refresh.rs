@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use schema::{Kept, TableName};
-use store::{Commit, MetadataChange, Operation, Snapshot, StoreError, Table, TableSpec};
+use schema::{ColumnDoc, Kept, TableName};
+use store::{Commit, ConflictReason, MetadataChange, Operation, Snapshot, StoreError, Table, TableSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::{Input, Job, Mode, inputs};
@@ -112,7 +113,7 @@ fn unedited(model: &LoadedModel, mode: Mode, base: &Snapshot) -> Result<()> {
     if mode == Mode::Rebuild || base.fingerprint() == Some(model.fingerprint.as_str()) {
         return Ok(());
     }
-    let names = |schema: &arrow::datatypes::Schema| -> Vec<String> {
+    let names = |schema: &Schema| -> Vec<String> {
         schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
     };
     let what = match names(base.schema()) == names(&model.schema) {
@@ -122,9 +123,18 @@ fn unedited(model: &LoadedModel, mode: Mode, base: &Snapshot) -> Result<()> {
     Err(RefineError::Edited { model: model.name().clone(), what: what.to_owned() })
 }
 
+/// The model's columns, with their documentation as comments.
+fn documented(model: &LoadedModel) -> SchemaRef {
+    let field = |field: &FieldRef| match model.model.column(field.name()).and_then(ColumnDoc::comment) {
+        Some(text) => Arc::new(field.as_ref().clone().with_metadata([("comment".to_owned(), text)].into())),
+        None => Arc::clone(field),
+    };
+    Arc::new(Schema::new(model.schema.fields().iter().map(field).collect::<Fields>()))
+}
+
 fn spec(model: &LoadedModel) -> TableSpec {
     TableSpec {
-        schema: Arc::clone(&model.schema),
+        schema: documented(model),
         partition_by: model.model.partition_by.clone(),
         change_data: !matches!(model.model.kept, Kept::Append),
         fingerprint: Some(model.fingerprint.clone()),
@@ -156,12 +166,12 @@ async fn table(
 /// What must change about a table that cannot hold the model's rows beside its own: where a column went, has another
 /// type, or the partitions are others. A column that came is no such change.
 fn replacement(base: &Snapshot, model: &LoadedModel) -> Option<MetadataChange> {
-    let same = |field: &arrow::datatypes::FieldRef| {
+    let same = |field: &FieldRef| {
         model.schema.field_with_name(field.name()).is_ok_and(|wanted| wanted.data_type() == field.data_type())
     };
     let fits = base.schema().fields().iter().all(same) && base.partition_columns() == model.model.partition_by;
     (!fits).then(|| MetadataChange {
-        schema: Some(Arc::clone(&model.schema)),
+        schema: Some(documented(model)),
         partition_by: Some(model.model.partition_by.clone()),
         fingerprint: Some(model.fingerprint.clone()),
         description: Some(model.model.description.clone()),
@@ -218,11 +228,10 @@ async fn publish(job: &Job<'_>, finished: Finished, report: &mut ModelReport) ->
         (_, false) => Operation::Merge,
     };
     let mut commit = Commit::new(Arc::clone(&job.base), operation);
-    if !matches!(job.mode, Mode::Range { .. }) {
-        let consumed = job.inputs.values().map(Input::consumed).filter(|range| range.from != Some(range.to));
-        commit.inputs.extend(consumed);
-        commit.inputs.sort_by(|a, b| a.input.cmp(&b.input));
-    }
+    // Rows were computed from the table's own and from all inputs where they stood, also from those that do not move.
+    commit.exclusive = is_change;
+    commit.inputs = job.inputs.values().filter_map(|input| job.guarded(input)).collect();
+    commit.inputs.sort_by(|a, b| a.input.cmp(&b.input));
     if let Some(change) = &job.replacement {
         commit.metadata = Some(change.clone());
     } else if job.base.fingerprint() != Some(job.model.fingerprint.as_str()) {
@@ -241,6 +250,11 @@ async fn publish(job: &Job<'_>, finished: Finished, report: &mut ModelReport) ->
         return Ok(None);
     }
     let committed = job.table.commit(commit).await?;
+    if committed.already && job.mode == Mode::Rebuild {
+        // What another refresh consumed was not computed anew by it.
+        let (table, base) = (job.model.name().clone(), committed.version);
+        return Err(StoreError::Conflict { table, base, reason: ConflictReason::SlotTaken }.into());
+    }
     if committed.already {
         // Another refresh consumed the same changes. What it wrote is what this one staged.
         report.outcome = Outcome::Unchanged;
