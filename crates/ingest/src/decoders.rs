@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{BooleanArray, RecordBatch};
 use chrono::{DateTime, Utc};
 use schema::{Contract, Rule};
-use session::RowExpr;
+use session::{RowExpr, SessionError};
 
 use crate::IngestError;
 use crate::decode::{DecodeError, Decoded, Decoder, RowCheck};
@@ -64,13 +64,16 @@ impl Decoders {
     /// Compiles the contract's rules.
     ///
     /// # Errors
-    /// [`IngestError::Contract`] for a rule that is no boolean expression over the contract's fields.
+    /// [`IngestError::Contract`] for a rule that is no boolean expression over the contract's fields, with its place.
     pub fn new(contract: &Contract) -> Result<Self, IngestError> {
         let schema = contract.payload_schema();
         let compile = |rule: &Rule| {
-            let expr = RowExpr::compile(&rule.sql, &schema).map_err(|e| IngestError::Contract {
-                stream: contract.name.clone(),
-                reason: format!("rule {}: {e}", rule.name),
+            let expr = RowExpr::compile(&rule.sql, &schema).map_err(|error| {
+                let reason = match error {
+                    SessionError::RowExpr { message, .. } => message,
+                    other => other.to_string(),
+                };
+                rule.wrong(format!("a condition over the record's fields: {reason}"))
             })?;
             // What a quarantined row's `_error` shows: the condition itself says most.
             Ok::<_, IngestError>(Check { name: rule.sql.clone(), expr })

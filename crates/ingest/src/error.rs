@@ -43,6 +43,14 @@ pub enum IngestError {
         /// Why.
         reason: String,
     },
+    /// A landing place that is not there.
+    #[error("input {input} of stream {stream}: there is no such file or folder")]
+    NoInput {
+        /// The stream.
+        stream: String,
+        /// The path.
+        input: String,
+    },
     /// Another run holds the landing files of this stream.
     #[error("another run is loading stream {stream}: {holder}")]
     Busy {
@@ -77,13 +85,8 @@ pub enum IngestError {
         reason: String,
     },
     /// The contract asks for something that cannot be done.
-    #[error("contract {stream}: {reason}")]
-    Contract {
-        /// The stream.
-        stream: String,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Contract(#[from] schema::SchemaError),
     /// Messages expired before they were read.
     #[error(
         "{topic}/{partition}: {gone} messages are gone: the table stands at offset {position}, the broker's earliest is \
@@ -135,7 +138,7 @@ impl IngestError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownStream { .. } | Self::NotConfigured { .. } | Self::Option { .. } | Self::Contract { .. }
+            Self::UnknownStream { .. } | Self::NotConfigured { .. } | Self::Option { .. } | Self::Contract(_)
         )
     }
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::decoders::Decoders;
+use crate::decoders::SharedDecoders;
 use crate::pending::Totals;
 use crate::plan::{self, Job};
 use crate::sink::{Sink, SinkEnv};
@@ -83,7 +83,8 @@ async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
             let (stream, name) = (&job.contract.name, &report.source);
             run.progress.event(ProgressEvent::Started { stream, source: name, bytes: None });
             let mut totals = Totals::default();
-            let result = drive(run, &job.contract, source.as_mut(), &mut totals, &mut report.conflicts).await;
+            let stream = (&job.contract, &job.decoders);
+            let result = drive(run, stream, source.as_mut(), &mut totals, &mut report.conflicts).await;
             report.counts = totals.counts;
             report.bytes = totals.bytes;
             report.commits = totals.commits;
@@ -96,7 +97,7 @@ async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
         Err(error) => Err(error),
     };
     if let Err(error) = result {
-        tracing::error!(stream = report.stream, %error, "the stream stopped");
+        tracing::debug!(stream = report.stream, %error, "the stream stopped");
         report.error = Some(chain(&error));
     }
     report.seconds = begun.elapsed().as_secs_f64();
@@ -120,7 +121,7 @@ fn chain(error: &IngestError) -> String {
 /// Runs a source from the table's position until it ends, again after every refused commit.
 async fn drive(
     run: &RunEnv,
-    contract: &Arc<schema::Contract>,
+    (contract, decoders): (&Arc<schema::Contract>, &SharedDecoders),
     source: &mut dyn Source,
     totals: &mut Totals,
     conflicts: &mut u64,
@@ -128,7 +129,7 @@ async fn drive(
     let sink_env = SinkEnv {
         lake: run.env.lake.clone(),
         contract: Arc::clone(contract),
-        decoders: Arc::new(Decoders::new(contract)?),
+        decoders: Arc::clone(decoders),
         flush: run.options.flush.clone(),
         threads: run.options.thread_count(),
         clock: Arc::clone(&run.env.clock),

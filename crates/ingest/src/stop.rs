@@ -12,6 +12,8 @@ struct Slice {
     at: DateTime<Utc>,
     records: u64,
     bad: u64,
+    /// Why the first of the bad ones is.
+    reason: Option<String>,
 }
 
 /// Counts good and bad records of the last seconds.
@@ -20,13 +22,12 @@ pub(crate) struct StopWatch {
     slices: VecDeque<Slice>,
     records: u64,
     bad: u64,
-    reasons: HashMap<String, u64>,
 }
 
 impl StopWatch {
     /// Watches by `rule`; without one nothing ever trips.
     pub fn new(rule: Option<StopRule>) -> Self {
-        Self { rule, slices: VecDeque::new(), records: 0, bad: 0, reasons: HashMap::new() }
+        Self { rule, slices: VecDeque::new(), records: 0, bad: 0 }
     }
 
     /// Adds records that were decoded at `at`, and a reason that some of the bad ones have.
@@ -51,15 +52,13 @@ impl StopWatch {
         }
         self.records += records;
         self.bad += bad;
-        if let Some(reason) = reason {
-            *self.reasons.entry(reason.to_owned()).or_default() += bad;
-        }
         match self.slices.back_mut().filter(|slice| slice.at == at) {
             Some(slice) => {
                 slice.records += records;
                 slice.bad += bad;
+                slice.reason = slice.reason.take().or_else(|| reason.map(str::to_owned));
             }
-            None => self.slices.push_back(Slice { at, records, bad }),
+            None => self.slices.push_back(Slice { at, records, bad, reason: reason.map(str::to_owned) }),
         }
         let tripped = self.records >= rule.min_records
             && self.records > 0
@@ -67,7 +66,13 @@ impl StopWatch {
         if !tripped {
             return Ok(());
         }
-        let reason = self.reasons.iter().max_by_key(|(_, n)| **n).map(|(r, _)| r.clone()).unwrap_or_default();
+        let mut reasons: HashMap<&str, u64> = HashMap::new();
+        for slice in &self.slices {
+            if let Some(reason) = &slice.reason {
+                *reasons.entry(reason).or_default() += slice.bad;
+            }
+        }
+        let reason = reasons.into_iter().max_by_key(|(_, bad)| *bad).map_or("", |(reason, _)| reason).to_owned();
         Err(IngestError::TooManyBad {
             stream: stream.to_owned(),
             bad: self.bad,

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use crate::{Field, TableName};
+use crate::{Field, Location, SchemaError, TableName};
 
 /// A stream's contract.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +55,7 @@ impl Contract {
 
     /// The rules that quarantine, in field order: those of the fields, each named after its field.
     pub fn rules(&self) -> Vec<Rule> {
-        let rule = |f: &Field| f.rule.clone().map(|sql| Rule { name: f.name.clone(), sql });
-        self.fields.iter().filter_map(rule).collect()
+        self.fields.iter().filter_map(|field| field.rule.clone()).collect()
     }
 }
 
@@ -130,6 +129,18 @@ pub struct Rule {
     pub name: String,
     /// The expression.
     pub sql: String,
+    /// Where it stands.
+    pub at: Location,
+    /// The key it stands under: `fields.quantity.rule`.
+    pub key: String,
+}
+
+impl Rule {
+    /// The error for an expression that is no condition over the contract's fields.
+    pub fn wrong(&self, expected: impl Into<String>) -> SchemaError {
+        let found = format!("{:?}", self.sql);
+        SchemaError::WrongValue { at: self.at.clone(), key: self.key.clone(), found, expected: expected.into() }
+    }
 }
 
 /// Stop when more than `max_bad_ratio` of the records of the last `window_seconds` are bad, given `min_records`.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Fields, TimeUnit};
 
+use crate::Rule;
+
 /// The zone of every timestamp in the lake: microseconds since the epoch, UTC.
 pub(crate) const UTC: &str = "UTC";
 
@@ -27,7 +29,7 @@ pub struct Field {
     pub required: bool,
     /// A SQL boolean expression over the row; a row for which it is false is quarantined (null passes, as in a SQL
     /// `CHECK`).
-    pub rule: Option<String>,
+    pub rule: Option<Rule>,
     /// `strftime` patterns of timestamps and dates that are accepted besides the standard forms.
     pub formats: Vec<String>,
     /// Of a string: whether an integer on the wire is taken as its digits.
@@ -44,15 +46,19 @@ impl Field {
     /// `unit` as metadata.
     pub fn to_arrow(&self) -> FieldRef {
         let mut metadata = std::collections::HashMap::new();
-        let comment = match (&self.description, &self.unit) {
-            (Some(text), Some(unit)) => Some(format!("{text} ({unit})")),
-            (Some(text), None) => Some(text.clone()),
-            (None, Some(unit)) => Some(format!("({unit})")),
-            (None, None) => None,
-        };
-        metadata.extend(comment.map(|c| ("comment".to_owned(), c)));
+        metadata.extend(comment(self.description.as_deref(), self.unit.as_deref()).map(|c| ("comment".to_owned(), c)));
         metadata.extend(self.unit.clone().map(|u| ("unit".to_owned(), u)));
         Arc::new(ArrowField::new(&self.name, self.kind.to_arrow(), true).with_metadata(metadata))
+    }
+}
+
+/// A column's comment: what it means, and its unit.
+pub(crate) fn comment(description: Option<&str>, unit: Option<&str>) -> Option<String> {
+    match (description, unit) {
+        (Some(text), Some(unit)) => Some(format!("{text} ({unit})")),
+        (Some(text), None) => Some(text.to_owned()),
+        (None, Some(unit)) => Some(format!("({unit})")),
+        (None, None) => None,
     }
 }
 

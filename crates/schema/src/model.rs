@@ -64,6 +64,13 @@ pub struct ColumnDoc {
     pub description: Option<String>,
 }
 
+impl ColumnDoc {
+    /// The column's comment: what it means, and its unit in brackets.
+    pub fn comment(&self) -> Option<String> {
+        crate::field::comment(self.description.as_deref(), self.unit.as_deref())
+    }
+}
+
 /// One SELECT that feeds a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {

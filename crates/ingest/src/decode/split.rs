@@ -48,6 +48,8 @@ pub struct Splitter {
     line: i64,
     records: u64,
     last_byte: Option<u8>,
+    /// Quotes without an end so far.
+    given_up: u32,
     ready: VecDeque<RawBatch>,
 }
 
@@ -59,6 +61,10 @@ enum Quotes {
     /// Behind a quote within quotes: the end of the field, or half of a doubled quote.
     QuoteSeen,
 }
+
+/// Quotes without an end that are looked for in one file, each over `max_record` bytes. After so many, quotes of this file
+/// end with their line.
+const MOST_GIVEN_UP: u32 = 1_000;
 
 impl Splitter {
     /// A splitter for one file of `contract`'s stream.
@@ -80,6 +86,7 @@ impl Splitter {
             line: 1,
             records: 0,
             last_byte: None,
+            given_up: 0,
             ready: VecDeque::new(),
         }
     }
@@ -170,6 +177,12 @@ impl Splitter {
 
     /// The end of the record under construction: the offset of its newline.
     fn find_end(&mut self) -> Option<usize> {
+        if self.given_up >= MOST_GIVEN_UP {
+            let line = &self.buffer[self.scanned..];
+            let end = memchr::memchr(b'\n', line);
+            self.scanned += end.unwrap_or(line.len());
+            return end.map(|_| self.scanned);
+        }
         let delimiter = match &self.header {
             Some(header) if self.quotes != Quotes::FieldStart || self.scanned > self.start => header.delimiter(),
             header => {
@@ -253,6 +266,7 @@ impl Splitter {
             self.end_long_line(end);
             return true;
         }
+        self.given_up += 1;
         let range = self.start..end - usize::from(self.buffer[self.start..end].ends_with(b"\r"));
         self.add(range, self.line);
         self.line += 1;

@@ -81,6 +81,8 @@ async fn a_field_added_to_a_contract_is_a_new_column_and_a_changed_one_is_refuse
     assert_eq!(world.load("events", "in").await.counts.stored, 1);
     let rows = world.ask(&TableName::bronze("events"), "SELECT id, colour FROM t ORDER BY id").await;
     assert_eq!(rows, [["0", ""], ["1", ""], ["2", ""], ["3", "red"]]);
+    let table = world.lake.table(&TableName::bronze("events")).await.unwrap();
+    assert_eq!(table.snapshot().meta().comments["colour"], "of the thing");
 
     world.project = project(&[("events", &EVENTS.replace("id = { type = \"int\"", "id = { type = \"string\""))]);
     world.write("in/c.ndjson", "{\"id\":\"x\"}\n");

@@ -180,7 +180,7 @@ fn warnings(table: &Table<'_>) -> Result<Vec<Rule>, SchemaError> {
     let table = value.open_table("a table of conditions, each `name = \"SQL condition\"`")?;
     let rule = |(name, value): (&str, Value<'_>)| {
         let sql = value.text("a SQL condition, for example \"sales = quantity * unit_price\"")?;
-        Ok(Rule { name: name.to_owned(), sql })
+        Ok(Rule { name: name.to_owned(), sql, at: value.at(), key: value.key.clone() })
     };
     table.entries().map(rule).collect()
 }

@@ -3,7 +3,7 @@
 use crate::field::EXPECTED_TYPE;
 use crate::name::is_identifier;
 use crate::text::table::{Table, Value};
-use crate::{Field, FieldType, SchemaError};
+use crate::{Field, FieldType, Rule, SchemaError};
 
 const KEYS: &[&str] = &["type", "aliases", "unit", "description", "required", "rule", "formats", "accepts", "fields"];
 
@@ -51,7 +51,8 @@ fn field(name: &str, value: &Value<'_>, depth: usize) -> Result<Field, SchemaErr
                 rule.wrong("no rule here: rules are for the contract's own fields, not for those within a list")
             );
         }
-        field.rule = Some(rule.text("a SQL condition, for example \"quantity > 0\"")?);
+        let sql = rule.text("a SQL condition, for example \"quantity > 0\"")?;
+        field.rule = Some(Rule { name: name.to_owned(), sql, at: rule.at(), key: rule.key.clone() });
     }
     refuse_unfit_options(&table, &field)?;
     Ok(field)

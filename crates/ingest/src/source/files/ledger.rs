@@ -146,6 +146,8 @@ impl Ledger {
                 self.leave_force(&entry.path);
                 if let Some(withdrawn) = entry.supersedes {
                     self.accepted.remove(&withdrawn);
+                    // Copies were left out for its sake: they are to be looked at again.
+                    self.latest.retain(|_, row| row.same_as != Some(withdrawn));
                 }
             }
             FileOutcome::Same | FileOutcome::Empty | FileOutcome::Refused => {}

@@ -25,8 +25,8 @@ use tokio::time::Instant;
 use self::examine::{Examined, Verdict, examine};
 use self::ledger::{Entry, Ledger};
 use self::load::{Load, LoadEnd, LoadEnv, load};
-pub(crate) use self::place::Place;
 use self::place::{Found, Listing};
+pub(crate) use self::place::{Place, PlaceError};
 use super::{Outlet, Source, SourceError};
 use crate::report::FileCounts;
 use crate::{Clock, FileNote, FileOutcome, IngestError, Mode, Progress, ProgressEvent, StreamReport, lock};
@@ -229,6 +229,11 @@ impl FileSource {
             }
             Verdict::Good => match same {
                 Some(number) => (FileOutcome::Same, format!("same content as number {number}")),
+                None if self.contract.entity.is_empty() && self.ledger.in_force(&found.path).is_some() => {
+                    let reason = "has other content than what was loaded under this name, and the contract has no entity: \
+                                  its rows would count beside the old ones; deliver new rows under a new name";
+                    (FileOutcome::Refused, reason.to_owned())
+                }
                 None => (FileOutcome::Accepted, String::new()),
             },
             Verdict::Empty => (FileOutcome::Empty, "is empty".to_owned()),

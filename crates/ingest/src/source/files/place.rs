@@ -56,26 +56,46 @@ enum Root {
     Remote { store: Arc<dyn ObjectStore>, prefix: ObjectPath },
 }
 
+/// Why landing files cannot be looked for in a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlaceError {
+    /// There is no such file or folder.
+    Absent,
+    /// What is there, or the text, cannot be used: why, for people.
+    Unfit(String),
+}
+
+impl From<String> for PlaceError {
+    fn from(reason: String) -> Self {
+        Self::Unfit(reason)
+    }
+}
+
 /// `*` stays within a folder, `**` crosses folders.
 const GLOB: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 impl Place {
-    /// Understands `text`: a URL, or a path (relative ones start at `base`) to a folder, a file, or a glob.
+    /// Understands `text`: a URL, or a path (relative ones start at `base`, a folder or a URL) to a folder, a file, or a
+    /// glob.
     ///
     /// # Errors
-    /// A text for people: what is wrong with the place.
-    pub fn parse(text: &str, base: &Path, storage: &BTreeMap<String, String>) -> Result<Self, String> {
+    /// [`PlaceError`]; of a place on an object store nothing is asked yet.
+    pub fn parse(text: &str, base: &Path, storage: &BTreeMap<String, String>) -> Result<Self, PlaceError> {
         if let Some(path) = text.strip_prefix("file://") {
             return Self::local(text, Path::new(path));
         }
         if text.contains("://") {
-            return Self::remote(text, storage);
+            return Ok(Self::remote(text, storage)?);
+        }
+        let base_text = base.to_string_lossy();
+        if base_text.contains("://") && !Path::new(text).is_absolute() {
+            return Self::parse(&format!("{}/{text}", base_text.trim_end_matches('/')), Path::new("/"), storage);
         }
         Self::local(text, &base.join(text))
     }
 
-    fn local(shown: &str, path: &Path) -> Result<Self, String> {
+    fn local(shown: &str, path: &Path) -> Result<Self, PlaceError> {
         let place = |root, select| Ok(Self { shown: shown.to_owned(), root, select });
         match fs::metadata(path) {
             Ok(meta) if meta.is_dir() => {
@@ -83,21 +103,26 @@ impl Place {
                 if data_extension(&name) {
                     return Err(format!(
                         "is a folder that is named like a file; to load the files in it write {shown}/*"
-                    ));
+                    )
+                    .into());
                 }
                 place(Root::Local(path.to_owned()), None)
             }
             Ok(meta) if meta.is_file() => place(Root::LocalFile(path.to_owned()), None),
-            Ok(_) => Err("is neither a file nor a folder".to_owned()),
+            Ok(_) => Err("is neither a file nor a folder".to_owned().into()),
             Err(_) if has_glob(path) => {
                 let (root, pattern) = split_glob(&path.to_string_lossy());
                 let pattern = Pattern::new(&pattern).map_err(|e| format!("is no glob: {e}"))?;
+                if !Path::new(&root).exists() {
+                    return Err(PlaceError::Absent);
+                }
                 if !Path::new(&root).is_dir() {
-                    return Err(format!("there is no folder {root}"));
+                    return Err(format!("{root} is not a folder").into());
                 }
                 place(Root::Local(PathBuf::from(root)), Some(pattern))
             }
-            Err(e) => Err(plain(&e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(PlaceError::Absent),
+            Err(e) => Err(plain(&e).into()),
         }
     }
 
@@ -413,12 +438,33 @@ mod tests {
         let root = tempfile::tempdir().expect("a temp folder");
         fs::create_dir(root.path().join("dir.csv.gz")).expect("a folder");
         let error = |text: &str| Place::parse(text, root.path(), &BTreeMap::new()).err().expect("no place");
-        assert_eq!(error("nowhere"), "there is no such file or folder");
-        assert!(error("nowhere/*.csv").starts_with("there is no folder "));
+        assert_eq!(error("nowhere"), PlaceError::Absent);
+        assert_eq!(error("nowhere/*.csv"), PlaceError::Absent);
+        let reason = |text: &str| match error(text) {
+            PlaceError::Unfit(reason) => reason,
+            PlaceError::Absent => panic!("{text} is there"),
+        };
         assert!(
-            error("dir.csv.gz").starts_with("is a folder that is named like a file; to load the files in it write ")
+            reason("dir.csv.gz").starts_with("is a folder that is named like a file; to load the files in it write ")
         );
-        assert!(error("gopher://x/y").contains("gopher"));
+        assert!(reason("gopher://x/y").contains("gopher"));
+    }
+
+    #[test]
+    fn relative_places_start_at_a_url_too() {
+        let storage = BTreeMap::from([("AWS_REGION".to_owned(), "eu-1".to_owned())]);
+        let place = Place::parse("landing/pos", Path::new("s3://bucket/shop/"), &storage).expect("a place");
+        assert_eq!(place.shown(), "s3://bucket/shop/landing/pos");
+        assert!(matches!(place.root, Root::Remote { .. }));
+    }
+
+    #[test]
+    fn a_folder_on_the_way_that_may_not_be_read_is_not_absent() {
+        let root = tempfile::tempdir().expect("a temp folder");
+        write(root.path(), "file");
+        // Not a folder: something is there, and it is wrong.
+        let error = Place::parse("file/in", root.path(), &BTreeMap::new()).err().expect("no place");
+        assert!(matches!(error, PlaceError::Unfit(_)), "{error:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,13 @@ const POLL: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(5);
 /// In once mode, how long a broker may be away before the run gives up.
 const ONCE_PATIENCE: Duration = Duration::from_secs(300);
+/// The client passes over messages with these errors: going on would count them as never sent.
+const UNREADABLE: [RDKafkaErrorCode; 4] = [
+    RDKafkaErrorCode::BadMessage,
+    RDKafkaErrorCode::BadCompression,
+    RDKafkaErrorCode::NotImplemented,
+    RDKafkaErrorCode::MessageSizeTooLarge,
+];
 /// How often the same trouble is put into the log.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 /// How often offsets are committed to the broker.
@@ -121,12 +128,24 @@ impl Reader {
         self.stand(&partitions, start.as_ref())?;
         let list = self.list(&partitions)?;
         self.consumer.assign(&list).map_err(|e| failed("assigning partitions", &e))?;
+        let (mut place, mut since) = (self.place(), Instant::now());
         while self.partitions.values().any(|p| p.end.is_some_and(|end| p.batch.next() < end)) {
             self.step()?;
+            if place != self.place() {
+                (place, since) = (self.place(), Instant::now());
+            } else if since.elapsed() > ONCE_PATIENCE {
+                let reason = self.said.as_ref().map_or("no message came", |(reason, _)| reason).to_owned();
+                return Err(IngestError::Kafka { context: "reading".to_owned(), reason }.into());
+            }
         }
         self.hand_on(Duration::ZERO)?;
         self.env.out.blocking_settle(false)?;
         Ok(())
+    }
+
+    /// A number that grows with every message read.
+    fn place(&self) -> i64 {
+        self.partitions.values().map(|partition| partition.batch.next()).sum()
     }
 
     /// Reads what the group assigns, until stopped.
@@ -181,6 +200,9 @@ impl Reader {
             }
             KafkaError::MessageConsumptionFatal(_) => Err(failed("reading", &error).into()),
             _ if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => self.out_of_range(),
+            _ if error.rdkafka_error_code().is_some_and(|code| UNREADABLE.contains(&code)) => {
+                Err(failed("reading", &error).into())
+            }
             _ => {
                 self.say(&error.to_string());
                 Ok(())
@@ -196,8 +218,19 @@ impl Reader {
             first_offset(&self.env.topic, id, next, marks, self.env.start)?;
         }
         self.say("an offset was out of range and is not any more");
+        // The client fetches such a partition no more until it is placed anew.
+        self.hand_on(Duration::ZERO)?;
+        let snapshot = self.env.out.blocking_settle(false)?;
         let ids: Vec<i32> = self.partitions.keys().copied().collect();
-        self.seek(&ids)
+        self.stand(&ids, snapshot.as_ref())?;
+        let list = self.list(&ids)?;
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => {
+                self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list))
+            }
+            _ => self.consumer.assign(&list),
+        }
+        .map_err(|e| failed("placing partitions anew", &e).into())
     }
 
     /// Carries out a change of ownership.
@@ -323,7 +356,10 @@ impl Reader {
             return Ok(());
         }
         let list = self.list(ids)?;
-        self.consumer.seek_partitions(list, ANSWER).map_err(|e| failed("seeking", &e))?;
+        let done = self.consumer.seek_partitions(list, ANSWER).map_err(|e| failed("seeking", &e))?;
+        for element in done.elements() {
+            element.error().map_err(|e| failed("seeking", &e))?;
+        }
         Ok(())
     }
 
