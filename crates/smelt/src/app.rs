@@ -32,7 +32,7 @@ impl App {
     /// Wrong configuration or project files, or a lake that cannot be opened.
     pub async fn open(common: &Common) -> Result<App> {
         let folder = project::folder(common.project.as_deref())?;
-        let settings = Settings::load(&folder, std::env::vars(), &common.set)?;
+        let settings = Settings::load(&folder, variables(), &common.set)?;
         let project = Arc::new(project::load(&folder)?);
         let url = match &common.lake {
             Some(url) => url.clone(),
@@ -61,7 +61,8 @@ impl App {
 /// # Errors
 /// When it cannot be reached, or a newer Smelt made it.
 pub async fn open_lake(url: &str, settings: &Settings) -> Result<Lake> {
-    let options = LakeOptions { sync: settings.store.sync, storage: aws_variables(), ..LakeOptions::default() };
+    // The lake reads the AWS_* variables itself.
+    let options = LakeOptions { sync: settings.store.sync, ..LakeOptions::default() };
     Lake::open(url, options).await.with_context(|| format!("opening the lake {url}"))
 }
 
@@ -76,9 +77,14 @@ pub fn session_options(settings: &Settings) -> SessionOptions {
     }
 }
 
+/// The variables of the environment. One that is not text is none of ours.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// The `AWS_*` variables, which say how to reach S3.
 pub fn aws_variables() -> BTreeMap<String, String> {
-    std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect()
+    variables().filter(|(name, _)| name.starts_with("AWS_")).collect()
 }
 
 /// A relative path is below `folder`; a URL or an absolute path stays.

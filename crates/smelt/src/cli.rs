@@ -73,7 +73,7 @@ pub enum Command {
     Query(QueryArgs),
     /// Run one SQL statement, or open a prompt
     Sql(SqlArgs),
-    /// Tables, versions, files, and the last runs
+    /// Tables, their versions, rows and files, and how far they are behind
     Status(StatusArgs),
     /// Compact, checkpoint and vacuum the tables
     Maintain(MaintainArgs),
@@ -101,7 +101,7 @@ pub struct DemoArgs {
 /// `smelt init`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  smelt init shop && cd shop && smelt ingest && smelt refine && smelt query shop_daily"
+    after_help = "Example:\n  smelt init shop && cd shop && smelt ingest && smelt refine && smelt query kiosk_daily"
 )]
 pub struct InitArgs {
     /// The folder to make; it must not hold a project yet

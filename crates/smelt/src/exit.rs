@@ -31,6 +31,16 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
             if cause.is::<Usage>() || cause.is::<schema::SchemaError>() {
                 return Some(2);
             }
+            if let Some(error) = cause.downcast_ref::<ingest::IngestError>()
+                && error.is_usage()
+            {
+                return Some(2);
+            }
+            let is_setting = matches!(cause.downcast_ref(), Some(sim::SimError::Config { .. }))
+                || matches!(cause.downcast_ref(), Some(store::StoreError::BadUrl { .. }));
+            if is_setting {
+                return Some(2);
+            }
             if let Some(error) = cause.downcast_ref::<query::QueryError>() {
                 return error.is_usage().then_some(2);
             }

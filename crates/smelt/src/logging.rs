@@ -1,15 +1,19 @@
 //! Logs and errors, both on standard error, as text or as JSON lines.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::LogFormat;
 
+/// Whether standard error holds JSON lines.
+static JSON: AtomicBool = AtomicBool::new(false);
+
 /// Starts logging: warnings by default, `-v` what Smelt did, `-vv` every step. `RUST_LOG` overrides both.
 pub fn init(format: LogFormat, verbose: u8) {
     let default = match verbose {
-        0 => "warn",
+        0 => "warn,smelt::report=info",
         1 => "warn,smelt=info,ingest=info,refine=info,store=info,session=info,query=info",
         _ => "info,smelt=debug,ingest=debug,refine=debug,store=debug,session=debug,query=debug",
     };
@@ -20,7 +24,20 @@ pub fn init(format: LogFormat, verbose: u8) {
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Json => {
+            JSON.store(true, Ordering::Relaxed);
+            builder.json().flatten_event(true).init();
+        }
+    }
+}
+
+/// Prints a line for a person to standard error, as one of the log where that is JSON. A closed standard error is not
+/// worth failing for.
+pub fn say(text: &str) {
+    if JSON.load(Ordering::Relaxed) {
+        tracing::info!(target: "smelt::report", "{text}");
+    } else {
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
 

@@ -1,16 +1,13 @@
 //! What a person sees while work goes on: bars on a terminal, plain lines elsewhere, both on standard error.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use ingest::progress::ProgressEvent;
 
-/// Prints lines for a person to standard error. A closed standard error is not worth failing for.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
+pub use crate::logging::say;
 
 /// `1234567` as `1,234,567`.
 pub fn grouped(number: u64) -> String {

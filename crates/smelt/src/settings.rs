@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -21,9 +20,6 @@ pub struct Settings {
     pub lake: String,
     /// The folder or URL that the `files.path` of contracts is relative to.
     pub landing: String,
-    /// The business zone: what "yesterday" means for `ingest --day`.
-    #[serde(with = "zone")]
-    pub time_zone: Tz,
     /// Memory, cores and time.
     pub limits: Limits,
     /// How events become commits.
@@ -85,7 +81,6 @@ impl Default for Settings {
         Settings {
             lake: "lake".into(),
             landing: ".".into(),
-            time_zone: Tz::UTC,
             limits: Limits::default(),
             ingest: Ingest::default(),
             refine: Refine::default(),
@@ -126,23 +121,6 @@ impl Default for Refine {
 impl Default for Store {
     fn default() -> Self {
         Store { sync: true }
-    }
-}
-
-/// A time zone by its IANA name.
-mod zone {
-    use chrono_tz::Tz;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub fn serialize<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(zone.name())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        name.parse().map_err(|_| {
-            de::Error::custom(format!("{name:?} is not a time zone; expected for example \"Europe/Berlin\""))
-        })
     }
 }
 

@@ -98,11 +98,13 @@ fn editor(factory: &SessionFactory, options: &PromptOptions) -> Result<Editor<Co
     let mut editor = Editor::with_config(config)?;
     editor.set_helper(Some(Completion::new(factory.project())));
     if let Some(path) = &options.history {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        if path.exists() {
-            editor.load_history(path)?;
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let loaded = made.map_err(ReadlineError::from).and_then(|()| match path.exists() {
+            true => editor.load_history(path),
+            false => Ok(()),
+        });
+        if let Err(error) = loaded {
+            tracing::warn!(%error, path = %path.display(), "the history cannot be read");
         }
     }
     Ok(editor)

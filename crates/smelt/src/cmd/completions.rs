@@ -1,5 +1,6 @@
 //! `smelt completions`: a completion script for the shell.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -10,8 +11,10 @@ use crate::cli::{Cli, CompletionsArgs};
 /// Prints the script to standard output.
 ///
 /// # Errors
-/// None today.
+/// When standard output cannot be written.
 pub fn run(args: CompletionsArgs) -> Result<ExitCode> {
-    clap_complete::generate(args.shell, &mut Cli::command(), "smelt", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "smelt", &mut script);
+    std::io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

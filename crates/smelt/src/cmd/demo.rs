@@ -16,7 +16,7 @@ use schema::Project;
 use session::{LakeSession, SessionFactory};
 use sim::{AnswerTable, SimConfig, Simulation, Stream, Truth};
 
-use crate::app::{open_lake, session_options};
+use crate::app::{open_lake, session_options, variables};
 use crate::cli::{Common, DemoArgs};
 use crate::cmd::refine::RefineProgress;
 use crate::cmd::sim::share_out;
@@ -44,9 +44,12 @@ const SHOWN: [(&str, usize); 5] = [
 /// # Errors
 /// A folder that is not a demo's; anything that fails on the way; an answer that is not the truth.
 pub async fn run(common: &Common, args: DemoArgs) -> Result<ExitCode> {
+    if common.lake.is_some() {
+        return Err(Usage("--lake: the demo makes its own lake; name its folder with --dir".to_owned()).into());
+    }
     prepare(&args.dir)?;
     let folder = project::folder(common.project.as_deref())?;
-    let settings = Settings::load(&folder, std::env::vars(), &common.set)?;
+    let settings = Settings::load(&folder, variables(), &common.set)?;
     let project = Arc::new(project::load(&folder)?);
     let lake_path = args.dir.join("lake");
     let lake = open_lake(&lake_path.to_string_lossy(), &settings).await?;
@@ -92,10 +95,12 @@ pub async fn run(common: &Common, args: DemoArgs) -> Result<ExitCode> {
         "all {checked} answers equal what the simulator counted itself ({})",
         args.dir.join("truth").display()
     ));
+    // As it was called: after `cargo run` no smelt is on the path.
+    let me = std::env::args().next().unwrap_or_else(|| "smelt".to_owned());
     let dir = lake_path.display();
     say(&format!(
-        "next:\n  smelt query --list\n  smelt query pos_product --lake {dir}\n  smelt sql --lake {dir}\n  \
-         smelt sql \"SELECT _error, count(*) FROM quarantine.pos_sales GROUP BY 1\" --lake {dir}\n  smelt status --lake {dir}"
+        "next:\n  {me} query --list\n  {me} query pos_product --lake {dir}\n  {me} sql --lake {dir}\n  \
+         {me} sql \"SELECT _error, count(*) FROM quarantine.pos_sales GROUP BY 1\" --lake {dir}\n  {me} status --lake {dir}"
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -191,7 +196,7 @@ async fn check(session: &LakeSession, project: &Project, truth: &Truth, report: 
     Ok(truth.answers.len())
 }
 
-/// The same columns and the same rows in any order, numbers by value.
+/// The same columns and the same rows in any order; numbers by value, ratios nearly.
 fn compare(name: &str, expected: &AnswerTable, got: &str) -> Result<()> {
     let mut lines = got.lines();
     let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
@@ -199,15 +204,18 @@ fn compare(name: &str, expected: &AnswerTable, got: &str) -> Result<()> {
         bail!("{name}: columns {columns:?}, the truth has {:?}", expected.columns);
     }
     let expected_csv = expected.to_csv();
-    let rows = |text: &str| -> Vec<String> {
-        let mut rows: Vec<String> =
-            text.lines().skip(1).map(|line| line.split(',').map(by_value).collect::<Vec<_>>().join(",")).collect();
+    let rows = |text: &str| -> Vec<Vec<String>> {
+        let mut rows: Vec<Vec<String>> =
+            text.lines().skip(1).map(|line| line.split(',').map(by_value).collect()).collect();
         rows.sort();
         rows
     };
     let (expected, got) = (rows(&expected_csv), rows(got));
-    if let Some((expected, got)) = expected.iter().zip(&got).find(|(expected, got)| expected != got) {
-        bail!("{name}: got {got}, the truth is {expected}");
+    let differ = |(expected, got): &(&Vec<String>, &Vec<String>)| {
+        expected.len() != got.len() || expected.iter().zip(got.iter()).any(|(expected, got)| !is_same(expected, got))
+    };
+    if let Some((expected, got)) = expected.iter().zip(&got).find(differ) {
+        bail!("{name}: got {}, the truth is {}", got.join(","), expected.join(","));
     }
     if expected.len() != got.len() {
         bail!("{name}: {} rows, the truth has {}", got.len(), expected.len());
@@ -215,14 +223,19 @@ fn compare(name: &str, expected: &AnswerTable, got: &str) -> Result<()> {
     Ok(())
 }
 
-/// A number without the digits that do not change its value, ratios to nine places; any other text as it is.
+/// A number without the zeros that do not change its value; any other text as it is.
 fn by_value(field: &str) -> String {
-    let is_number = field.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'e')) && !field.is_empty();
-    match field.parse::<f64>() {
-        Ok(number) if is_number && field.contains('.') => {
-            let text = format!("{number:.9}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        _ => field.to_owned(),
-    }
+    let is_number = field.contains('.') && field.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-'));
+    let text = if is_number { field.trim_end_matches('0').trim_end_matches('.') } else { field };
+    text.to_owned()
+}
+
+/// Equal; or, of numbers with more decimals than money has, which are ratios, nearly equal.
+fn is_same(expected: &str, got: &str) -> bool {
+    let is_ratio = expected.split_once('.').is_some_and(|(_, fraction)| fraction.len() > 6);
+    let near = || match (expected.parse::<f64>(), got.parse::<f64>()) {
+        (Ok(expected), Ok(got)) => (expected - got).abs() <= 1e-9 * expected.abs().max(1.0),
+        _ => false,
+    };
+    expected == got || (is_ratio && near())
 }

@@ -1,5 +1,6 @@
 //! `smelt ingest`: what is new in topics and landing files, to Bronze.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,7 +33,10 @@ fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
     for input in &args.inputs {
         let (stream, path) =
             input.split_once('=').ok_or_else(|| Usage(format!("--input {input}: expected STREAM=PATH")))?;
-        inputs.push((stream.to_owned(), path.to_owned()));
+        // Relative to where the user is, unlike the landing paths of contracts.
+        let is_path = !path.contains("://") && Path::new(path).is_relative();
+        let path = if is_path { std::path::absolute(path)?.to_string_lossy().into_owned() } else { path.to_owned() };
+        inputs.push((stream.to_owned(), path));
     }
     Ok(IngestOptions {
         streams: args.streams.clone(),
@@ -51,15 +55,15 @@ fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
     })
 }
 
-/// Says what a run did: one line a source, and one for each landing file that needs a word.
+/// Says what a run did: one line a source. What a landing file needs to have said was said when it was met.
 pub fn summarise(report: &IngestReport) {
     if report.streams.is_empty() {
         say("nothing to ingest: no stream has a source here (see smelt ingest --help)");
     }
     for stream in &report.streams {
         say(&line(stream));
-        for note in &stream.notes {
-            say(&format!("  {}: {}", note.path, note.reason));
+        for (rule, rows) in &stream.warnings {
+            say(&format!("  warning: {rule}: {}", counted(*rows, "row")));
         }
         if let Some(error) = &stream.error {
             say(&format!("  failed: {error}"));
@@ -82,9 +86,13 @@ fn line(stream: &StreamReport) -> String {
     let files = &stream.files;
     if files.seen > 0 {
         text.push_str(&format!("; {} of {}", counted(files.accepted, "new file"), grouped(files.seen)));
-        for (count, what) in
-            [(files.same, "same"), (files.empty, "empty"), (files.refused, "refused"), (files.gone, "gone")]
-        {
+        for (count, what) in [
+            (files.same, "same"),
+            (files.empty, "empty"),
+            (files.refused, "refused"),
+            (files.still_refused, "still refused"),
+            (files.gone, "gone"),
+        ] {
             if count > 0 {
                 text.push_str(&format!(", {} {what}", grouped(count)));
             }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use schema::TableName;
@@ -13,6 +14,9 @@ use crate::exit::Usage;
 use crate::progress::{counted, grouped, say};
 use crate::units::ByteSize;
 
+/// How long a release can be read after a newer one came.
+const RELEASES_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Maintains the tables that are named, or all. Safe beside running commands and readers.
 ///
 /// # Errors
@@ -23,9 +27,16 @@ pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
     for name in app.lake.tables().await? {
         tables.push(app.lake.table(&name).await?);
     }
+    for stream in app.project.contracts.keys() {
+        tables.extend(app.lake.open_table(&TableName::system(format!("landing/{stream}"))).await?);
+    }
     let needed = Needed::of(&app, &tables).await?;
     for table in wanted(&args, &tables)? {
         maintain(table, &needed).await.with_context(|| format!("maintaining {}", table.name()))?;
+    }
+    let released = app.lake.releases().clean(RELEASES_KEPT).await.context("removing old releases")?;
+    if released > 0 {
+        say(&format!("{} removed", counted(released as u64, "old release")));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,29 +6,33 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use schema::Project;
 
 use crate::app::App;
 use crate::cli::{Common, QueryArgs};
 use crate::exit::Usage;
-use crate::output;
+use crate::{output, project};
 
 /// Prints the answer, or the list of questions.
 ///
 /// # Errors
 /// An unknown name or parameter (exit code 2, with a suggestion); a query that fails.
 pub async fn run(common: &Common, args: QueryArgs) -> Result<ExitCode> {
-    let app = App::open(common).await?;
-    let mut writer = args.output.open()?;
     let format = query::Format::from(args.output.format);
-    match &args.name {
-        None => output::write_batch(list(&app)?, format, &mut *writer).await?,
-        Some(name) => {
-            let named = query::named(&app.project, name)?;
-            let session = app.sessions()?.session().await?;
-            let rows = query::run_named(&session, named, &parameters(&args.params)?).await?;
-            format.write(rows, &mut *writer).await?;
-        }
-    }
+    let Some(name) = &args.name else {
+        let project = project::load(&project::folder(common.project.as_deref())?)?;
+        let mut writer = args.output.open()?;
+        output::write_batch(list(&project)?, format, &mut writer).await?;
+        writer.finish()?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let app = App::open(common).await?;
+    let named = query::named(&app.project, name)?;
+    let session = app.sessions()?.session().await?;
+    let rows = query::run_named(&session, named, &parameters(&args.params)?).await?;
+    let mut writer = args.output.open()?;
+    format.write(rows, &mut writer).await?;
+    writer.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -41,8 +45,8 @@ fn parameters(pairs: &[String]) -> Result<BTreeMap<String, String>> {
 }
 
 /// The questions: name, question, parameters.
-fn list(app: &App) -> Result<RecordBatch> {
-    let entries = query::list(&app.project);
+fn list(project: &Project) -> Result<RecordBatch> {
+    let entries = query::list(project);
     let column = |text: fn(&query::QueryEntry) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(entries.iter().map(text)))
     };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use refine::{ModelReport, Outcome, Progress, RefineEnv, RefineOptions, RefineReport};
+use refine::{ModelReport, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport};
 use schema::TableName;
 
 use crate::app::App;
@@ -29,8 +29,15 @@ pub async fn run(common: &Common, args: RefineArgs) -> Result<ExitCode> {
     let report = refine::run(env(&app)?, options, shutdown::token()?, Arc::new(RefineProgress::new())).await;
     // Checkpoints are made beside the commits; an early end of the process would cut them off.
     app.lake.settle().await;
-    let report = report?;
-    summarise(&report);
+    match report {
+        Ok(report) => summarise(&report),
+        Err(error) => {
+            if let RefineError::Gates { report, .. } = &error {
+                summarise(report);
+            }
+            return Err(error.into());
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

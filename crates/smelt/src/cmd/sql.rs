@@ -31,7 +31,8 @@ pub async fn run(common: &Common, args: SqlArgs) -> Result<ExitCode> {
         }
     };
     let mut writer = args.output.open()?;
-    query::run_script(&factory.session().await?, &text, format, &mut *writer).await?;
+    query::run_script(&factory.session().await?, &text, format, &mut writer).await?;
+    writer.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 

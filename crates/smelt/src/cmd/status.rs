@@ -6,16 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use schema::{Layer, TableName};
+use schema::{Layer, STATUS_QUARANTINED, TableName};
 use store::{Snapshot, Table};
 
 use crate::app::App;
 use crate::cli::{Common, StatusArgs};
 use crate::output;
 use crate::progress::say;
-
-/// The value of Bronze's first partition column in rows that could not be stored as good ones.
-const QUARANTINED: &str = "quarantined";
 
 /// Prints one row a table.
 ///
@@ -37,7 +34,9 @@ pub async fn run(common: &Common, args: StatusArgs) -> Result<ExitCode> {
     } else {
         say(&format!("lake {}: no release yet", app.lake.url()));
     }
-    output::write_batch(batch(&rows)?, args.output.format.into(), &mut *args.output.open()?).await?;
+    let mut writer = args.output.open()?;
+    output::write_batch(batch(&rows)?, args.output.format.into(), &mut writer).await?;
+    writer.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,7 +70,7 @@ impl Row {
 
 fn quarantined(snapshot: &Snapshot) -> i64 {
     let bad = |file: &&Arc<store::DataFile>| {
-        file.partition_values.first().is_some_and(|value| value.as_deref() == Some(QUARANTINED))
+        file.partition_values.first().is_some_and(|value| value.as_deref() == Some(STATUS_QUARANTINED))
     };
     snapshot.files().filter(bad).filter_map(|file| file.rows(snapshot.meta())).sum::<u64>() as i64
 }

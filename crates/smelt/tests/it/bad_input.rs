@@ -62,7 +62,7 @@ fn a_csv_without_a_required_column_is_refused_by_name() {
 #[test]
 fn an_empty_file_and_a_folder_named_like_a_file_add_nothing() {
     let lake = Lake::new();
-    ingest(&lake, "sales_transactions", "empty.ndjson", b"").says(&["empty.ndjson"]);
+    ingest(&lake, "sales_transactions", "empty.ndjson", b"").fine().says(&["empty.ndjson"]);
     let landing = lake.folder().join("landing");
     fs::create_dir_all(landing.join("folder.ndjson")).expect("a folder");
     fs::write(landing.join("good.ndjson"), format!("{GOOD}\n")).expect("a file");
@@ -75,7 +75,7 @@ fn an_empty_file_and_a_folder_named_like_a_file_add_nothing() {
 fn records_that_are_not_json_are_quarantined_with_the_reason() {
     quarantined(b"{\"transaction_id\":\"T\xff\xfe\",\"product_id\":\"P1\"}", "utf-8");
     quarantined(b"{\"transaction_id\":\"T\x00\",\"product_id\":\"P1\"}", "control");
-    quarantined(br#"{"transaction_id":"T9""#, "");
+    quarantined(br#"{"transaction_id":"T9""#, "expected");
     quarantined(b"", "empty");
     quarantined(b"[1,2]", "object");
     quarantined(format!("{GOOD}{GOOD}").as_bytes(), "after");
@@ -155,9 +155,8 @@ fn a_full_disk_and_a_read_only_lake_commit_nothing_half() {
     }
     fs::write(&input, &text).expect("the input is written");
     let on_disk = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_smelt"));
-        let output = command.args(args).arg("--lake").arg(disk.join("lake")).current_dir(lake.folder()).output();
-        output.expect("the binary starts")
+        let mut command = lake.plain_command(args);
+        command.arg("--lake").arg(disk.join("lake")).output().expect("the binary starts")
     };
     let source = format!("sales_transactions={}", input.display());
     let output = on_disk(&["ingest", "--input", &source]);

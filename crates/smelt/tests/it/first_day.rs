@@ -79,9 +79,24 @@ fn only_reading_statements_are_run() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let lake = Lake::new();
+    lake.run_plain(["init", "shop"]).fine();
+    let list = lake.run_plain(["query", "--list", "--format", "csv", "--project", "shop"]).fine().stdout;
+    let queries: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
     for command in ["demo", "init", "ingest", "refine", "query", "sql", "status", "maintain", "sim", "completions"] {
         let help = lake.run([command, "--help"]).fine().stdout;
         assert!(help.contains("smelt ") && help.contains("Example"), "{help}");
+        let examples = help.split("Example").nth(1).unwrap_or_default();
+        for example in examples.split("smelt ").skip(1) {
+            // Each example is a command line that is understood as far as its own help.
+            let words = example.split(['|', '&', '<', '>', '\n']).next().unwrap_or_default();
+            let words = words.split("  ").next().unwrap_or_default();
+            let words: Vec<&str> = words.split(' ').map(|word| word.trim_matches('"')).collect();
+            if let ["query", name, ..] = words[..]
+                && !name.starts_with('-')
+            {
+                assert!(queries.contains(&name), "{name} is no query: {help}");
+            }
+        }
     }
     for shell in ["bash", "zsh", "fish"] {
         assert!(lake.run(["completions", shell]).fine().stdout.contains("ingest"));
