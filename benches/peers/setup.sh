@@ -3,10 +3,10 @@
 #   duckdb-batch  DuckDB of the batch job                     duckdb-delta  DuckDB with its Delta extension
 #   polars        Polars with deltalake                       spark         PySpark with the Delta jars, on Java 17
 # usage: setup.sh [NAME]...   (all without a name)
-# They live in $SMELT_PYTHON (default ~/.cache/smelt/python). What is there already is left alone, so a second call takes
+# They live in $TEST_PYTHON (default ~/.cache/smelt/python). What is there already is left alone, so a second call takes
 # no time. What cannot be had prints "skipped: NAME: WHY", and the others go on; the exit code is then 3.
 set -u
-home=${SMELT_PYTHON:-$HOME/.cache/smelt/python}
+home=${TEST_PYTHON:-$HOME/.cache/smelt/python}
 delta=3.3.2
 code=0
 

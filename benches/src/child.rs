@@ -86,6 +86,11 @@ impl Smelt {
     /// A command on a project and a lake.
     pub fn on(&self, project: &Path, lake: &Path) -> Command {
         let mut command = Command::new(&self.path);
+        // The caller's settings must not get into the figures.
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        settings.filter(|name| name.to_string_lossy().starts_with("SMELT_")).for_each(|name| {
+            command.env_remove(name);
+        });
         command.arg("--project").arg(project).arg("--lake").arg(lake);
         command
     }

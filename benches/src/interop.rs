@@ -77,12 +77,12 @@ pub fn workspace() -> PathBuf {
 /// The folder of the Python environments.
 ///
 /// # Errors
-/// When neither `SMELT_PYTHON` nor `HOME` is set.
+/// When neither `TEST_PYTHON` nor `HOME` is set.
 pub fn environments() -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("SMELT_PYTHON") {
+    if let Some(folder) = std::env::var_os("TEST_PYTHON") {
         return Ok(folder.into());
     }
-    let home = std::env::var_os("HOME").context("neither SMELT_PYTHON nor HOME is set")?;
+    let home = std::env::var_os("HOME").context("neither TEST_PYTHON nor HOME is set")?;
     Ok(PathBuf::from(home).join(".cache/smelt/python"))
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::{Settings, machine};
@@ -70,12 +70,14 @@ impl Report {
     /// Prints the result, and keeps it in `benches/results/<name>.md` and `.json` unless it is a dry run.
     ///
     /// # Errors
-    /// When the files cannot be written.
+    /// When the files cannot be written, or a bar is not met.
     pub fn finish(self, settings: &Settings) -> Result<()> {
         let text = self.markdown();
         println!("\n{text}");
+        let missed = self.bars.iter().filter(|bar| !bar.met).count();
+        let verdict = || if missed == 0 { Ok(()) } else { bail!("{missed} of {} bars not met", self.bars.len()) };
         if settings.dry_run {
-            return Ok(());
+            return verdict();
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
         fs::create_dir_all(&folder)?;
@@ -83,7 +85,8 @@ impl Report {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         let path = folder.join(format!("{}.json", self.name));
         let json = serde_json::to_string_pretty(&self)?;
-        fs::write(&path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
+        fs::write(&path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        verdict()
     }
 
     fn markdown(&self) -> String {

@@ -64,7 +64,7 @@ pub fn run(settings: &Settings, rows_per_day: u64, days: u32, new_events: u64) -
     report.finish(settings)
 }
 
-/// Makes the lake of `age` days that end on `last`, unless one of the same make is there; gives the seconds it took.
+/// Makes the lake of `age` days that end on `last`, anew; gives the seconds it took.
 fn build(
     settings: &Settings,
     smelt: &Smelt,
