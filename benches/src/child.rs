@@ -83,14 +83,19 @@ impl Smelt {
         Ok(Smelt { path })
     }
 
+    /// A command without the caller's settings, which must not get into the figures.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        for name in variables.filter(|name| name.to_string_lossy().starts_with("SMELT_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
     /// A command on a project and a lake.
     pub fn on(&self, project: &Path, lake: &Path) -> Command {
-        let mut command = Command::new(&self.path);
-        // The caller's settings must not get into the figures.
-        let settings = std::env::vars_os().map(|(name, _)| name);
-        settings.filter(|name| name.to_string_lossy().starts_with("SMELT_")).for_each(|name| {
-            command.env_remove(name);
-        });
+        let mut command = self.command();
         command.arg("--project").arg(project).arg("--lake").arg(lake);
         command
     }

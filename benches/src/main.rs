@@ -93,6 +93,8 @@ enum Bench {
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
+    /// The demo, twice
+    Demo,
     /// What other engines read from a lake, against what the store reads
     Interop {
         /// The lake's folder
@@ -109,6 +111,7 @@ fn main() -> Result<()> {
         Bench::Change { rows_per_day, days, events } => bench::change::run(&settings, rows_per_day, days, events),
         Bench::SmallFiles { files } => bench::small_files::run(&settings, files),
         Bench::Start { runs } => bench::start::run(&settings, runs),
+        Bench::Demo => bench::demo::run(&settings),
         Bench::Interop { lake } => bench::interop::run(&lake),
     }
 }

@@ -26,6 +26,9 @@ const OUTPUTS: [(&str, &str); 4] = [
     ("minute", "SELECT w, store_id, n, rev FROM gold.minute"),
 ];
 
+/// As many threads as the peer's script takes.
+const TWO_THREADS: [&str; 2] = ["--set", "limits.threads=2"];
+
 /// Runs both by turns, and compares the outputs of the last runs.
 ///
 /// # Errors
@@ -38,7 +41,9 @@ pub fn run(settings: &Settings, events: u64) -> Result<()> {
     let project = peers::workspace().join("benches/batch");
     let mut report = Report::new("batch", ABOUT, &["pair", "engine", "wall s", "CPU s", "peak MiB", "phases"]);
     report.fact("smelt", smelt.version()?);
-    report.fact("duckdb", "2.0.0, threads=2, preserve_insertion_order=false");
+    let version = child::run(Command::new(&python).args(["-c", "import duckdb; print(duckdb.__version__)"]))?.output;
+    report.fact("duckdb", format!("{}, threads=2, preserve_insertion_order=false", version.trim()));
+    report.fact("smelt's settings", TWO_THREADS.join(" "));
     report.fact("events", events);
     let (mut ours, mut theirs): (Vec<Run>, Vec<Run>) = (Vec::new(), Vec::new());
     for pair in 1..=settings.pairs {
@@ -49,8 +54,9 @@ pub fn run(settings: &Settings, events: u64) -> Result<()> {
         theirs.push(run);
         let lake = child::fresh(settings, "batch")?;
         let input = format!("sales_transactions={}", file.display());
-        let ingest = child::run(smelt.on(&project, &lake).args(["ingest", "--input", &input, "--once"]))?;
-        let refine = child::run(smelt.on(&project, &lake).arg("refine"))?;
+        let ingest =
+            child::run(smelt.on(&project, &lake).args(TWO_THREADS).args(["ingest", "--input", &input, "--once"]))?;
+        let refine = child::run(smelt.on(&project, &lake).args(TWO_THREADS).arg("refine"))?;
         let phases = format!("ingest {:.2} refine {:.2} s", ingest.wall_s, refine.wall_s);
         let run = ingest.then(refine);
         report.row(row(pair, "smelt", &run, &phases));

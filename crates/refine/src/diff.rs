@@ -29,6 +29,16 @@ pub(crate) struct Part {
     pub(crate) ignore: Vec<usize>,
 }
 
+impl Part {
+    /// The rows of a batch that are in the scopes.
+    fn of(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        match &self.scopes {
+            Some(scopes) => Ok(filter_record_batch(batch, &scopes.mask(batch, &self.scope_places)?)?),
+            None => Ok(batch.clone()),
+        }
+    }
+}
+
 /// A share of all rows, by their content: `(index, of)`.
 pub(crate) type Round = (u64, u64);
 
@@ -40,10 +50,7 @@ pub(crate) fn rounds(job: &Job<'_>, files: &[Arc<DataFile>]) -> u64 {
 
 /// Which rows of `batch` take part in a round, with the hashes of their contents.
 fn hashes(part: &Part, round: Round, batch: &RecordBatch) -> Result<(RecordBatch, Vec<u128>)> {
-    let batch = match &part.scopes {
-        Some(scopes) => filter_record_batch(batch, &scopes.mask(batch, &part.scope_places)?)?,
-        None => batch.clone(),
-    };
+    let batch = part.of(batch)?;
     let content: Vec<ArrayRef> = (0..batch.num_columns())
         .filter(|place| !part.ignore.contains(place))
         .map(|place| Arc::clone(batch.column(place)))
@@ -99,10 +106,10 @@ impl Diff {
 
     /// Takes computed rows off the stored ones, and gives those that are not stored.
     pub(crate) fn fresh(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let (batch, hashes) = hashes(&self.part, self.round, batch)?;
-        if self.left == 0 {
-            return Ok(batch);
+        if self.left == 0 && self.round.1 == 1 {
+            return self.part.of(batch);
         }
+        let (batch, hashes) = hashes(&self.part, self.round, batch)?;
         let fresh: BooleanArray =
             hashes.into_iter().map(|hash| Some(!take(&mut self.stored, &mut self.left, hash))).collect();
         Ok(split(&batch, &fresh)?.0)

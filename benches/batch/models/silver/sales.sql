@@ -10,7 +10,7 @@ columns.revenue = { unit = "currency", description = "quantity times price" }
 --- */
 SELECT
   transaction_id, product_id, "timestamp", quantity, unit_price, store_id,
-  unit_price * CAST(quantity AS DECIMAL(10, 0)) AS revenue,
+  CAST(unit_price * CAST(quantity AS DECIMAL(10, 0)) AS DECIMAL(18, 2)) AS revenue,
   CAST("timestamp" AS DATE) AS event_date,
   _lineage
 FROM bronze.sales_transactions

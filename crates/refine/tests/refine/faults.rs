@@ -13,7 +13,9 @@ use crate::world::{Order, World, order, run};
 #[test]
 fn two_at_once_count_nothing_twice() {
     run(async {
-        let world = World::new().await;
+        // Two processes: nothing but the store is shared.
+        let store = FaultStore::in_memory();
+        let world = on(&store);
         let expected = World::new().await;
         for round in 0..6 {
             let orders: Vec<Order> = (0..8)
@@ -21,15 +23,85 @@ fn two_at_once_count_nothing_twice() {
                 .collect();
             world.land(&orders, &[]).await;
             expected.land(&orders, &[]).await;
-            let other = World::on(world.lake.clone(), crate::world::MODELS);
-            let (one, two) =
-                tokio::join!(world.try_refine(RefineOptions::default()), other.try_refine(RefineOptions::default()));
+            let other = on(&store);
+            let (one, two) = tokio::join!(
+                on(&store).try_refine(RefineOptions::default()),
+                other.try_refine(RefineOptions::default())
+            );
             one.unwrap();
             two.unwrap();
         }
-        world.refine().await;
+        on(&store).refine().await;
         expected.refine().await;
-        assert_eq!(world.state().await, expected.state().await);
+        assert_eq!(on(&store).state().await, expected.state().await);
+    });
+}
+
+/// Days are computed again while a refresh takes over new rows of these days: the rows are there once.
+#[test]
+fn a_range_beside_a_refresh_counts_nothing_twice() {
+    run(async {
+        let store = FaultStore::in_memory();
+        let expected = World::new().await;
+        let land = async |orders: &[Order]| {
+            on(&store).land(orders, &[]).await;
+            expected.land(orders, &[]).await;
+        };
+        land(&batch(0)).await;
+        on(&store).refine().await;
+        for round in 0..2 {
+            // Rows that only come: neither commit removes a file, so that positions alone could tell.
+            let name = |n: i64| format!("new{round}-{n}");
+            let orders: Vec<Order> =
+                (0..4).map(|n| order(&name(n), 18_261, "north", 1, 100 + 10 * round + n)).collect();
+            land(&orders).await;
+            let (fault, pause) = Fault::pause(Op::Put, "silver/lines/_delta_log/");
+            store.add(fault);
+            let range = RefineOptions { from: Some(chrono::NaiveDate::MIN), ..RefineOptions::default() };
+            // The first time the range stalls and the refresh overtakes it, then the other way round.
+            let (stalled, overtaking) = match round {
+                0 => (range, RefineOptions::default()),
+                _ => (RefineOptions::default(), range),
+            };
+            let overtake = async {
+                pause.reached().await;
+                on(&store).try_refine(overtaking).await.unwrap();
+                pause.resume();
+            };
+            let (done, ()) = tokio::join!(on(&store).try_refine(stalled), overtake);
+            done.unwrap();
+        }
+        on(&store).refine().await;
+        expected.refine().await;
+        assert_eq!(on(&store).state().await, expected.state().await);
+    });
+}
+
+/// A model that fails stays as it is; the others go on, and are released.
+#[test]
+fn one_failed_model_does_not_stop_the_others() {
+    run(async {
+        let world = World::new().await;
+        world.land(&[order("a", 18_261, "north", 1, 1)], &[]).await;
+        world.refine().await;
+        world.land(&[order("b", 18_261, "north", 1, 2)], &[]).await;
+        let edited: Vec<(&str, String)> = crate::world::MODELS
+            .iter()
+            .map(|(path, text)| match *path {
+                "models/silver/messages.sql" => (*path, text.replace("upper(shop)", "lower(shop)")),
+                _ => (*path, (*text).to_owned()),
+            })
+            .collect();
+        let edited: Vec<(&str, &str)> = edited.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let other = world.with(&edited);
+        let released = world.versions().await.1;
+        let error = other.try_refine(RefineOptions::default()).await.unwrap_err();
+        assert!(matches!(error, refine::RefineError::Edited { .. }), "{error}");
+        assert_eq!(other.rows("gold.daily", "units").await, ["2"]);
+        assert!(other.versions().await.1 > released);
+        // What the error says to do: a model that keeps no change data is computed anew too.
+        other.rebuild().await;
+        assert_eq!(other.rows("silver.messages", "id, loud").await, ["a|north", "b|north"]);
     });
 }
 
@@ -39,6 +111,7 @@ fn a_run_that_is_dropped_is_taken_up() {
     run(async {
         let world = World::new().await;
         let expected = World::new().await;
+        let mut begun = 0;
         for step in 0..40u32 {
             let n = i64::from(step);
             let orders =
@@ -55,7 +128,12 @@ fn a_run_that_is_dropped_is_taken_up() {
                 tokio::task::yield_now().await;
             }
             drop(cut);
+            begun += usize::from(
+                world.rows("silver.lines", "id, qty").await != expected.rows("silver.lines", "id, qty").await,
+            );
+            expected.refine().await;
         }
+        assert!((5..40).contains(&begun), "{begun} of 40 runs were cut off before their first model");
         world.refine().await;
         expected.refine().await;
         assert_eq!(world.state().await, expected.state().await);

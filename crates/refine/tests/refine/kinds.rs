@@ -208,6 +208,70 @@ fn a_late_message_loses_against_a_copy_that_left_no_trace() {
     });
 }
 
+/// Both of a pair move at once: the day that they leave must lose the pair, which neither of them shows alone.
+#[test]
+fn a_table_that_is_joined_with_itself_is_compared_with_what_it_was() {
+    run(async {
+        let world = World::new().await;
+        world.land(&[order("a", 18_261, "north", 1, 1), order("b", 18_261, "north", 1, 2)], &[]).await;
+        world.refine().await;
+        assert_eq!(world.rows("gold.pairs", "day, one, other").await, ["2019-12-31|a|b"]);
+        world.land(&[order("a", 18_262, "north", 1, 3), order("b", 18_262, "north", 1, 4)], &[]).await;
+        world.refine().await;
+        assert_eq!(world.rows("gold.pairs", "day, one, other").await, ["2020-01-01|a|b"]);
+    });
+}
+
+/// A table that is replaced by one with other partitions: what reads it loses what went.
+#[test]
+fn what_reads_a_replaced_table_is_computed_anew() {
+    run(async {
+        let world = World::new().await;
+        world.land(&[order("a", 18_261, "north", 1, 1), order("b", 18_293, "north", 2, 2)], &[]).await;
+        world.refine().await;
+        assert_eq!(world.rows("gold.monthly", "month, units").await, ["2019-12-01|1", "2020-02-01|2"]);
+        let models: Vec<(&str, String)> = crate::world::MODELS
+            .iter()
+            .map(|(path, text)| match *path {
+                "models/gold/daily.sql" => {
+                    let text = text.replace("scope = \"day\"", "scope = \"day\"\npartition_by = [\"day\"]");
+                    (*path, text.replace("GROUP BY day", "WHERE day > DATE '2020-01-01' GROUP BY day"))
+                }
+                _ => (*path, (*text).to_owned()),
+            })
+            .collect();
+        let models: Vec<(&str, &str)> = models.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let world = world.with(&models);
+        let select = vec!["gold.daily".to_owned()];
+        world.try_refine(RefineOptions { select, full_refresh: true, ..RefineOptions::default() }).await.unwrap();
+        world.refine().await;
+        assert_eq!(world.rows("gold.monthly", "month, units").await, ["2020-02-01|2"]);
+    });
+}
+
+/// Delta keeps no empty text in a partition: what is sent again must meet the stored row all the same.
+#[test]
+fn an_empty_text_in_a_partition_is_null_everywhere() {
+    run(async {
+        let by_shop = r#"/* models/silver/by_shop.sql
+---
+description = "Orders by shop"
+grain = ["id", "shop"]
+kept = "latest"
+entity = ["id", "shop"]
+partition_by = ["shop"]
+--- */
+SELECT id, shop, day, _lineage FROM bronze.orders"#;
+        let models = [crate::world::MODELS[0], ("models/silver/by_shop.sql", by_shop)];
+        let world = World::of(&models).await;
+        for at in 1..4 {
+            world.land(&[order("a", 18_260 + at as i32, "", 1, at)], &[]).await;
+            world.refine().await;
+        }
+        assert_eq!(world.rows("silver.by_shop", "id, shop, day").await, ["a|null|2020-01-02"]);
+    });
+}
+
 /// The same by files, which have no time: their names order them.
 #[test]
 fn a_late_file_loses_against_a_copy_that_left_no_trace() {

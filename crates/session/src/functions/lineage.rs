@@ -61,7 +61,7 @@ struct Lineage {
 impl Lineage {
     fn new() -> Self {
         let types =
-            vec![DataType::Utf8, DataType::Int32, DataType::Int64, timestamp(), DataType::Int32, DataType::Boolean];
+            vec![DataType::Utf8View, DataType::Int32, DataType::Int64, timestamp(), DataType::Int32, DataType::Boolean];
         Self { signature: Signature::exact(types, Volatility::Immutable) }
     }
 }
@@ -91,7 +91,7 @@ impl ScalarUDFImpl for Lineage {
 
 /// Lineages of the columns `_source`, `_partition`, `_offset`, `_arrived_at`, `_mends`.
 fn lineages(columns: &[ArrayRef], dated: bool) -> Result<StructArray> {
-    let sources = columns[0].as_string::<i32>();
+    let sources = columns[0].as_string_view();
     let rows = sources.len();
     let arrived = columns[3].as_primitive::<TimestampMicrosecondType>();
     let mends = columns[4].as_primitive::<Int32Type>();
@@ -130,11 +130,11 @@ fn lineages(columns: &[ArrayRef], dated: bool) -> Result<StructArray> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{StringArray, TimestampMicrosecondArray};
+    use arrow::array::{StringViewArray, TimestampMicrosecondArray};
 
     fn columns(source: &str) -> Vec<ArrayRef> {
         vec![
-            Arc::new(StringArray::from(vec![source])),
+            Arc::new(StringViewArray::from(vec![source])),
             Arc::new(Int32Array::from(vec![3])),
             Arc::new(Int64Array::from(vec![7])),
             Arc::new(TimestampMicrosecondArray::from(vec![1_000]).with_timezone("UTC")),

@@ -19,6 +19,10 @@ use crate::meta::TableMeta;
 
 /// Rows that are looked at to choose encodings.
 const SAMPLE: usize = 2048;
+/// Above this share of distinct values a column of text has no dictionary,
+const PLAIN_DISTINCT: f64 = 0.6;
+/// and above this one a column of numbers or times.
+const PACKED_DISTINCT: f64 = 0.1;
 /// Bounds in footers are cut to this many bytes (the upper one rounded up, by the Parquet writer).
 const BOUND_BYTES: usize = 32;
 
@@ -60,7 +64,7 @@ impl Layout {
         let sample = sample.iter().max_by_key(|batch| batch.num_rows().min(SAMPLE));
         for (at, field) in schema.fields().iter().enumerate() {
             let values = sample.map(|batch| batch.column(at));
-            properties = choose_encoding(properties, field, values);
+            properties = choose_encoding(properties, vec![field.name().clone()], field.data_type(), values);
         }
         let properties = Arc::new(properties.build());
         // The factory is made from a file writer but only keeps its schema and properties.
@@ -100,32 +104,43 @@ impl Layout {
 /// text, and packed differences for whole numbers and times.
 fn choose_encoding(
     properties: WriterPropertiesBuilder,
-    field: &Field,
+    path: Vec<String>,
+    kind: &DataType,
     sample: Option<&ArrayRef>,
 ) -> WriterPropertiesBuilder {
-    let packs = match field.data_type() {
+    let packs = match kind {
         DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..) => true,
         DataType::Decimal128(precision, _) => *precision <= 18,
         DataType::Utf8 | DataType::Binary => false,
+        DataType::Struct(fields) => {
+            let sample = sample.and_then(|values| values.as_struct_opt());
+            return fields.iter().enumerate().fold(properties, |properties, (at, field)| {
+                let path = path.iter().chain([field.name()]).cloned().collect();
+                choose_encoding(properties, path, field.data_type(), sample.map(|values| values.column(at)))
+            });
+        }
         _ => return properties,
     };
-    let column = ColumnPath::from(field.name().as_str());
+    let column = ColumnPath::new(path);
     let mut properties = properties;
     if packs {
         // Also what a dictionary that grew too large falls back to.
         properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
     }
-    if sample.is_some_and(is_mostly_distinct) {
+    // Packed differences are cheap, so that a dictionary is only worth it for few values.
+    let most = if packs { PACKED_DISTINCT } else { PLAIN_DISTINCT };
+    if sample.is_some_and(|values| distinct(values).is_some_and(|share| share > most)) {
         properties = properties.set_column_dictionary_enabled(column, false);
     }
     properties
 }
 
-fn is_mostly_distinct(values: &ArrayRef) -> bool {
+/// The share of the first values that are distinct, if that can be told.
+fn distinct(values: &ArrayRef) -> Option<f64> {
     let sample = values.slice(0, values.len().min(SAMPLE));
     let valid = sample.len() - sample.logical_null_count();
     if valid < 64 || matches!(sample.data_type(), DataType::Dictionary(..)) {
-        return false;
+        return None;
     }
     let distinct = match sample.data_type() {
         DataType::Utf8 => sample.as_string::<i32>().iter().flatten().collect::<HashSet<_>>().len(),
@@ -135,11 +150,11 @@ fn is_mostly_distinct(values: &ArrayRef) -> bool {
         DataType::LargeBinary => sample.as_binary::<i64>().iter().flatten().collect::<HashSet<_>>().len(),
         DataType::BinaryView => sample.as_binary_view().iter().flatten().collect::<HashSet<_>>().len(),
         kind => {
-            let Some(width) = kind.primitive_width() else { return false };
+            let width = kind.primitive_width()?;
             let data = sample.to_data();
             let bytes = &data.buffers()[0].as_slice()[data.offset() * width..(data.offset() + data.len()) * width];
             bytes.chunks_exact(width).collect::<HashSet<_>>().len()
         }
     };
-    distinct * 10 > valid * 6
+    Some(distinct as f64 / valid as f64)
 }

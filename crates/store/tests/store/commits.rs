@@ -36,6 +36,32 @@ async fn appends_of_other_inputs_pass_each_other() {
     assert_eq!(ids(done.snapshot.provider()).await, [1, 2]);
 }
 
+/// Rows that were computed from the table's own do not pass other rows; a compaction they pass.
+#[tokio::test]
+async fn an_exclusive_commit_takes_no_other_rows_beside_it() {
+    let (_, a, b) = two().await;
+    append(&a, [1, 2], 1).await.unwrap();
+    append(&a, [3], 2).await.unwrap();
+    b.refresh().await.unwrap();
+    // An input that does not move says where the table must stand, and is no change of its own.
+    let exclusive = async |base: &Table, rows: Vec<i64>| {
+        let staged = stage(base, rows).await;
+        let mut commit = Commit::new(base.snapshot(), Operation::Merge);
+        commit.inputs.push(Consumed { input: "in".into(), from: Some(2), to: 2 });
+        assert!(commit.is_empty());
+        commit.exclusive = true;
+        commit.stage(staged);
+        commit
+    };
+    let computed = exclusive(&b, vec![4]).await;
+    let crossing = exclusive(&b, vec![5]).await;
+    a.compact(&CompactPolicy { min_files: 2, ..CompactPolicy::default() }).await.unwrap();
+    assert_eq!(b.commit(computed).await.unwrap().version, 4);
+    let error = a.commit(crossing).await.unwrap_err();
+    assert_eq!(reason(error), ConflictReason::RowsChanged { version: 4 });
+    assert_eq!(ids(a.refresh().await.unwrap().provider()).await, [1, 2, 3, 4]);
+}
+
 #[tokio::test]
 async fn a_stalled_writer_does_not_add_its_rows_again() {
     let (store, stalled, heir) = two().await;
