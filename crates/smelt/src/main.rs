@@ -18,10 +18,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::memory::Keep;
 
 fn main() -> ExitCode {
-    memory::set_up();
     let cli = Cli::parse();
+    memory::set_up(if matches!(cli.command, Command::Ingest(_)) { Keep::Never } else { Keep::Briefly });
     logging::init(cli.common.log_format, cli.common.verbose);
     match run(cli) {
         Ok(code) => code,
