@@ -23,11 +23,9 @@ fn two_at_once_count_nothing_twice() {
                 .collect();
             world.land(&orders, &[]).await;
             expected.land(&orders, &[]).await;
-            let other = on(&store);
-            let (one, two) = tokio::join!(
-                on(&store).try_refine(RefineOptions::default()),
-                other.try_refine(RefineOptions::default())
-            );
+            let (first, other) = (on(&store), on(&store));
+            let (one, two) =
+                tokio::join!(first.try_refine(RefineOptions::default()), other.try_refine(RefineOptions::default()));
             one.unwrap();
             two.unwrap();
         }
@@ -68,7 +66,8 @@ fn a_range_beside_a_refresh_counts_nothing_twice() {
                 on(&store).try_refine(overtaking).await.unwrap();
                 pause.resume();
             };
-            let (done, ()) = tokio::join!(on(&store).try_refine(stalled), overtake);
+            let stalling = on(&store);
+            let (done, ()) = tokio::join!(stalling.try_refine(stalled), overtake);
             done.unwrap();
         }
         on(&store).refine().await;
