@@ -3,7 +3,7 @@
 //!
 //! `cargo build --release -p smelt -p benches && target/release/benches ingest`
 
-#![allow(clippy::print_stdout, reason = "a report on standard output is what the program is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a report on standard output is what the program is for")]
 
 mod bench;
 mod child;
@@ -14,6 +14,7 @@ mod report;
 mod usage;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -102,8 +103,17 @@ enum Bench {
     },
 }
 
-fn main() -> Result<()> {
-    let Cli { settings, bench } = Cli::parse();
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(Cli { settings, bench }: Cli) -> Result<()> {
     match bench {
         Bench::Ingest { events } => bench::ingest::run(&settings, events),
         Bench::Batch { events } => bench::batch::run(&settings, events),
