@@ -8,6 +8,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::Expr;
+use futures::{StreamExt, TryStreamExt};
 use store::DataFile;
 
 use crate::job::Job;
@@ -160,13 +161,25 @@ impl Gone {
         files: Vec<Arc<DataFile>>,
         stage: &mut Stage,
     ) -> Result<()> {
-        for file in files {
-            if self.left == 0 {
-                return Ok(());
-            }
-            if self.any_in(job, context, part, &file).await? {
-                self.rewrite(job, context, part, &file, stage).await?;
-                stage.replace(file);
+        if self.left == 0 {
+            return Ok(());
+        }
+        let threads = job.env.factory.options().threads.max(1);
+        let looked = futures::stream::iter(files).map(|file| async {
+            let holds = self.any_in(job, context, part, &file).await?;
+            Ok::<_, crate::RefineError>(holds.then_some(file))
+        });
+        let hit: Vec<Arc<DataFile>> =
+            looked.buffered(threads).try_filter_map(async |file| Ok(file)).try_collect().await?;
+        let groups: Vec<Vec<Arc<DataFile>>> = match job.model.model.partition_by.is_empty() {
+            // One after the other, so that rows stay in the order in which statistics tell them apart.
+            true => hit.into_iter().map(|file| vec![file]).collect(),
+            false => vec![hit],
+        };
+        for files in groups {
+            if self.left > 0 {
+                self.rewrite(job, context, part, &files, stage).await?;
+                files.into_iter().for_each(|file| stage.replace(file));
             }
         }
         Ok(())
@@ -191,11 +204,11 @@ impl Gone {
         job: &Job<'_>,
         context: &SessionContext,
         part: &Part,
-        file: &Arc<DataFile>,
+        files: &[Arc<DataFile>],
         stage: &mut Stage,
     ) -> Result<()> {
-        let frame = job.stored(context, vec![Arc::clone(file)], None)?;
-        // All rows of the file: those outside the part have no hash in `rows`, because rows that are equal are in the
+        let frame = job.stored(context, files.to_vec(), None)?;
+        // All rows of the files: those outside the part have no hash in `rows`, because rows that are equal are in the
         // same scope.
         let whole = Part { filter: None, scopes: None, scope_places: Vec::new(), ignore: part.ignore.clone() };
         let work = move |batch: RecordBatch| hashes(&whole, (0, 1), &batch);

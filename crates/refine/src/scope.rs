@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Expr, ident, lit};
 use crate::Result;
 
 /// Up to this many values a filter names each one; beyond, it gives only the bounds.
-const LISTED: usize = 1000;
+const LISTED: usize = 10_000;
 
 /// Distinct values of the scope columns.
 pub(crate) struct ScopeSet {
