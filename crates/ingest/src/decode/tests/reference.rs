@@ -209,7 +209,9 @@ fn exact(text: &str, precision: i64, scale: i64) -> Option<i128> {
     }
     let trailing = digits.len() - digits.trim_end_matches('0').len();
     // An exponent of more digits than this outweighs everything.
-    let exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') { -1 << 60 } else { 1 << 60 });
+    let most = 1 << 60;
+    let exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') { -most } else { most });
+    let exponent = exponent.clamp(-most, most);
     let zeros = exponent - fraction.len() as i64 + trailing as i64 + scale;
     if zeros < 0 || significant.len() as i64 + zeros > precision {
         return None;
