@@ -87,7 +87,7 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains("smelt ") && help.contains("Example"), "{help}");
         let examples = help.split("Example").nth(1).unwrap_or_default();
         for example in examples.split("smelt ").skip(1) {
-            // Each example is a command line that is understood as far as its own help.
+            // A question that an example asks must be one of the built-in project or of the one that `init` makes.
             let words = example.split(['|', '&', '<', '>', '\n']).next().unwrap_or_default();
             let words = words.split("  ").next().unwrap_or_default();
             let words: Vec<&str> = words.split(' ').map(|word| word.trim_matches('"')).collect();
