@@ -17,7 +17,7 @@ use datafusion::prelude::DataFrame;
 use schema::TableName;
 
 use crate::images::Images;
-use crate::job::{Input, Job, conform};
+use crate::job::{Input, Job};
 use crate::scope::ScopeSet;
 use crate::{Result, stream};
 
@@ -96,7 +96,7 @@ async fn collect(
                 .project(scope.iter().map(ident).collect::<Vec<Expr>>())?
                 .distinct()?
                 .build()?;
-            run(&context, conform(distinct, &picked)?, set).await?;
+            run(&context, job.shaped_as(distinct, &picked)?, set).await?;
             occurrence += 1;
         }
     }

@@ -26,13 +26,15 @@ pub struct Limits {
     pub key_rows: u64,
     /// Stored rows that are compared with computed ones at a time, about 40 bytes each.
     pub compare_rows: u64,
+    /// Groups that are folded at a time, some hundred bytes each; what changes more is computed again. 0 folds nothing.
+    pub folded_groups: u64,
     /// Bytes of rows that wait until all of their entity are there; `None`: a quarter of the session's memory.
     pub held_bytes: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { key_rows: 16_000_000, compare_rows: 6_000_000, held_bytes: None }
+        Self { key_rows: 16_000_000, compare_rows: 6_000_000, folded_groups: 1_000_000, held_bytes: None }
     }
 }
 
@@ -76,6 +78,8 @@ pub struct ModelReport {
     pub outcome: Outcome,
     /// Upstream rows, or rows of the SQL's result, that were looked at.
     pub rows_in: u64,
+    /// Whether the change was added to the stored groups, rather than what it touches computed again.
+    pub folded: bool,
     /// Rows added to the table.
     pub rows_added: u64,
     /// Rows removed from the table; a changed row is removed and added.
@@ -97,6 +101,7 @@ impl ModelReport {
             model,
             outcome: Outcome::Unchanged,
             rows_in: 0,
+            folded: false,
             rows_added: 0,
             rows_removed: 0,
             files_added: 0,

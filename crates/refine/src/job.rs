@@ -192,9 +192,23 @@ impl Job<'_> {
     /// # Errors
     /// When the SQL cannot be planned, which loading has ruled out unless a table has other types than its contract.
     pub(crate) async fn feed(&self, context: &SessionContext, feed: &LoadedFeed) -> Result<LogicalPlan> {
-        let plan = context.state().create_logical_plan(&feed.feed.sql).await?;
-        let plan = conform(plan, &self.columns())?;
-        let columns = self.columns();
+        self.shaped(context.state().create_logical_plan(&feed.feed.sql).await?)
+    }
+
+    /// A plan of a feed's SQL in the model's columns, by name.
+    ///
+    /// # Errors
+    /// When a column cannot be cast.
+    pub(crate) fn shaped(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.shaped_as(plan, &self.columns())
+    }
+
+    /// A plan in these of the model's columns, by name, with the values that storage gives back.
+    ///
+    /// # Errors
+    /// When a column cannot be cast.
+    pub(crate) fn shaped_as(&self, plan: LogicalPlan, columns: &SchemaRef) -> Result<LogicalPlan> {
+        let plan = conform(plan, columns)?;
         let is_text = |name: &str| columns.field_with_name(name).is_ok_and(|f| f.data_type() == &DataType::Utf8View);
         let partition_by = &self.model.model.partition_by;
         if !partition_by.iter().any(|name| is_text(name)) {

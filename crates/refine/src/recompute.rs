@@ -1,4 +1,5 @@
-//! `scoped` and `full` models: the affected rows are computed again and compared with the stored ones.
+//! `scoped` and `full` models: the affected rows are computed again and compared with the stored ones, where the change
+//! cannot be folded into them.
 
 use std::sync::Arc;
 

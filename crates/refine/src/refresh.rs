@@ -9,6 +9,7 @@ use schema::{ColumnDoc, Kept, TableName};
 use store::{Commit, ConflictReason, MetadataChange, Operation, Snapshot, StoreError, Table, TableSpec};
 use tokio_util::sync::CancellationToken;
 
+use crate::fold::fold;
 use crate::job::{Input, Job, Mode, inputs};
 use crate::pins::Pins;
 use crate::plan::{LoadedModel, Plan};
@@ -202,7 +203,7 @@ async fn compute(job: &Job<'_>, report: &mut ModelReport) -> Result<Finished> {
     let computed = match &job.model.model.kept {
         Kept::Append if job.mode == Mode::Refresh => append::append(job, &mut stage).await,
         Kept::Latest => latest::latest(job, &mut stage).await,
-        _ => recompute::recompute(job, &mut stage).await,
+        _ => fold_or_recompute(job, &mut stage, &mut report.folded).await,
     };
     match computed {
         Ok(rows) => report.rows_in = rows,
@@ -217,6 +218,15 @@ async fn compute(job: &Job<'_>, report: &mut ModelReport) -> Result<Finished> {
     report.files_added = finished.staged.adds.len() as u64;
     report.files_removed = finished.removes.len() as u64;
     Ok(finished)
+}
+
+async fn fold_or_recompute(job: &Job<'_>, stage: &mut Stage, folded: &mut bool) -> Result<u64> {
+    let groups = if job.mode == Mode::Refresh { fold(job, stage).await? } else { None };
+    *folded = groups.is_some();
+    match groups {
+        Some(groups) => Ok(groups),
+        None => recompute::recompute(job, stage).await,
+    }
 }
 
 /// Commits what was staged with the positions. Gives the new version, or `None` when there is nothing to commit.

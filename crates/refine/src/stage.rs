@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use store::{
@@ -170,6 +170,18 @@ impl Stage {
         columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(kind, batch.num_rows()))));
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
+}
+
+/// The same rows with text of their own: views of a few rows would keep alive the pages of all the others.
+pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let own = |column: &ArrayRef| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    };
+    Ok(RecordBatch::try_new(batch.schema(), batch.columns().iter().map(own).collect())?)
 }
 
 /// The rows of a batch for which `keep` is true, and the others.

@@ -14,6 +14,7 @@ use schema::{Feed, Kept, Layer, Model, TableName};
 use session::LINEAGE_COLUMN;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::folding::{Folding, folding};
 use super::{check, feed_error, graph};
 use crate::{RefineEnv, RefineError, Result};
 
@@ -55,6 +56,8 @@ pub(crate) struct LoadedFeed {
     pub(crate) at_most_one: bool,
     /// Columns that the SQL's last GROUP BY makes unique together.
     pub(crate) grouped_by: Option<Vec<String>>,
+    /// How changes are added to the stored groups; `None` where they are computed again.
+    pub(crate) folding: Option<Folding>,
 }
 
 impl LoadedModel {
@@ -172,10 +175,14 @@ impl Loader<'_> {
             kind_checks(model, feed, &plan, &reads).map_err(|message| feed_error(feed, None, message))?;
             text.push_str(&format!("{}\n{canonical}\n{:?} {:?}\n", feed.name, feed.entity, feed.version));
             let at_most_one = check::at_most_one(&plan);
-            feeds.push(LoadedFeed { feed: feed.clone(), reads, at_most_one, grouped_by: check::grouped_by(&plan) });
+            let (grouped_by, folding) = (check::grouped_by(&plan), folding(&plan));
+            feeds.push(LoadedFeed { feed: feed.clone(), reads, at_most_one, grouped_by, folding });
             plans.push(plan);
         }
         let schema = stored_schema(model, &plans)?;
+        for (feed, plan) in feeds.iter_mut().zip(&plans) {
+            feed.folding = feed.folding.take().filter(|folding| stored_as_summed(folding, plan, &schema));
+        }
         table_checks(model, &schema)?;
         apart(model, &plans)?;
         let empty = EmptyTable::new(store::read_schema(&schema));
@@ -308,6 +315,15 @@ fn scans(plan: &LogicalPlan) -> usize {
     });
     debug_assert!(visited.is_ok(), "the visitor gives no errors");
     count
+}
+
+/// Whether sums are stored in the types in which they are made, so that nothing is rounded between.
+fn stored_as_summed(folding: &Folding, plan: &LogicalPlan, schema: &Schema) -> bool {
+    folding.measures.iter().all(|measure| {
+        let made = plan.schema().field_with_unqualified_name(&measure.name);
+        let stored = schema.field_with_name(&measure.name);
+        made.ok().zip(stored.ok()).is_some_and(|(made, stored)| made.data_type() == stored.data_type())
+    })
 }
 
 /// The table's schema: of one SELECT, what it gives; of several feeds, what `table.toml` declares, and `_lineage`.

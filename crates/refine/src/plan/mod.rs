@@ -1,10 +1,12 @@
 //! The project's models, planned and checked: in which order they are refreshed, what each reads and stores.
 
 mod check;
+mod folding;
 mod graph;
 mod load;
 mod trace;
 
+pub(crate) use folding::{Folding, Measure, MeasureKind};
 pub(crate) use load::{LoadedFeed, LoadedModel, Plan};
 
 use schema::Feed;
