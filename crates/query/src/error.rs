@@ -68,6 +68,12 @@ pub enum QueryError {
     /// The answer has a column of a type that the format cannot hold, or a value that it cannot express.
     #[error("{0}")]
     Encode(String),
+    /// A table that cannot be published as it says, or at all.
+    #[error("{0}")]
+    Publish(String),
+    /// The place that is published to failed.
+    #[error("publishing: {0}")]
+    Destination(#[from] object_store::Error),
     /// The answer could not be written.
     #[error("writing the answer: {0}")]
     Write(#[from] io::Error),
@@ -96,6 +102,7 @@ impl QueryError {
             | Self::UnknownParameter { .. }
             | Self::MissingParameter { .. }
             | Self::WrongValue { .. } => true,
+            Self::Publish(_) => true,
             Self::Session(source) => source.is_usage(),
             // A named query that does not plan is the project's fault: wrong configuration too.
             Self::Named { source, .. } => source.is_usage(),
@@ -107,6 +114,12 @@ impl QueryError {
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
         Self::Session(error.into())
+    }
+}
+
+impl From<object_store::path::Error> for QueryError {
+    fn from(error: object_store::path::Error) -> Self {
+        Self::Destination(error.into())
     }
 }
 

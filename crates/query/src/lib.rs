@@ -3,6 +3,7 @@
 //! - [`run_named`] runs a query of the project with typed parameters; [`bind`](params::bind) checks them; [`list`] shows
 //!   what there is to ask.
 //! - [`Format`] writes an answer as it comes: table, csv, json, ndjson, parquet or arrow.
+//! - [`publish()`](publish::publish) puts the figures of a table of windows elsewhere as files.
 //! - [`prompt()`] reads statements from a terminal, with history and completion; [`run_script`] from anywhere else.
 //!
 //! What tables there are, and what a session may do, is `session`'s; drawing charts and serving answers is left to
@@ -32,8 +33,10 @@ mod format;
 mod named;
 pub mod params;
 pub mod prompt;
+pub mod publish;
 
 pub use error::QueryError;
 pub use format::{Format, Written};
 pub use named::{QueryEntry, list, named, run_named};
 pub use prompt::{PromptOptions, prompt, run_script};
+pub use publish::{Complete, Destination, Published, publish};

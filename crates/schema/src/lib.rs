@@ -34,6 +34,7 @@ mod field;
 mod model;
 mod name;
 mod project;
+mod publication;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -48,5 +49,6 @@ pub use field::{Field, FieldType};
 pub use model::{Check, ColumnDoc, Feed, Kept, Model};
 pub use name::{Layer, TableName};
 pub use project::{Project, SourceFile};
+pub use publication::Publication;
 pub use query::{Chart, NamedQuery, Param};
 pub use zone::{ClockTime, instant_of};

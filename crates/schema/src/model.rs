@@ -1,6 +1,6 @@
 //! Models: SQL with a TOML header, one table each (`models/silver`, `models/gold`).
 
-use crate::{FieldType, TableName};
+use crate::{FieldType, Publication, TableName};
 
 /// A table of Silver or Gold: how it is kept, and the SELECTs that feed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Model {
     pub columns: Vec<ColumnDoc>,
     /// Checks on the staged rows, run before they are published.
     pub checks: Vec<Check>,
+    /// How the table is published as files, if it is.
+    pub publication: Option<Publication>,
     /// At least one. A single-file model has one feed, named like the model.
     pub feeds: Vec<Feed>,
 }

@@ -84,7 +84,7 @@ pub enum ErrorKind {
 #[non_exhaustive]
 pub enum StoreError {
     /// The lake's address or its options are wrong.
-    #[error("lake {url}: {message}")]
+    #[error("{url}: {message}")]
     BadUrl {
         /// The address as given.
         url: String,

@@ -97,20 +97,8 @@ impl Lake {
     /// # Errors
     /// When the address or the options are wrong, or the lake has a newer format than this binary knows.
     pub async fn open(url: &str, options: LakeOptions) -> Result<Lake> {
-        let lake = match parse_url(url)? {
-            Place::Local(path) => {
-                let store = LocalStore::new(&path, options.sync)
-                    .map_err(|e| StoreError::storage("open", &Path::from(url), e))?;
-                let root =
-                    Url::from_directory_path(store.root()).map_err(|()| bad_url(url, "the path is not absolute"))?;
-                Self::new(root, Arc::new(store), options)
-            }
-            Place::Memory(url) => Self::new(url, Arc::new(Answering(Arc::new(InMemory::new()))), options),
-            Place::S3(url) => {
-                let store = s3(&url, &options)?;
-                Self::new(url, Arc::new(Answering(store)), options)
-            }
-        };
+        let (root, store) = open_location(url, &options)?;
+        let lake = Self::new(root, store, options);
         lake.check_format().await?;
         Ok(lake)
     }
@@ -326,6 +314,27 @@ impl Lake {
 
 fn format_path() -> Path {
     Path::from("_smelt/format.json")
+}
+
+/// Opens a folder or bucket: a path, `file://`, `s3://bucket/prefix` or `memory:///`. A local folder that does not exist
+/// is made. Gives its address and the store whose root it is.
+///
+/// # Errors
+/// When the address or the options are wrong.
+pub fn open_location(url: &str, options: &LakeOptions) -> Result<(Url, Arc<dyn DurableStore>)> {
+    match parse_url(url)? {
+        Place::Local(path) => {
+            let store =
+                LocalStore::new(&path, options.sync).map_err(|e| StoreError::storage("open", &Path::from(url), e))?;
+            let root = Url::from_directory_path(store.root()).map_err(|()| bad_url(url, "the path is not absolute"))?;
+            Ok((root, Arc::new(store)))
+        }
+        Place::Memory(url) => Ok((url, Arc::new(Answering(Arc::new(InMemory::new()))))),
+        Place::S3(url) => {
+            let store = s3(&url, options)?;
+            Ok((url, Arc::new(Answering(store))))
+        }
+    }
 }
 
 /// Where an address leads.

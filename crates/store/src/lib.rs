@@ -57,7 +57,7 @@ pub use commit::{Commit, Committed, Consumed, Operation};
 pub use error::{ConflictReason, ErrorKind, Result, StoreError};
 pub use file::{ColumnStats, DataFile, FileStats, Tombstone};
 pub use history::HistoryEntry;
-pub use lake::{Clock, Lake, LakeOptions};
+pub use lake::{Clock, Lake, LakeOptions, open_location};
 pub use maintain::{CleanPolicy, CleanReport, CompactPolicy, CompactReport, VacuumPolicy, VacuumReport};
 pub use map::PersistentMap;
 pub use meta::{MetadataChange, TableMeta, TableSpec};

@@ -118,6 +118,22 @@ impl Format {
         }
     }
 
+    /// A batch as a whole file. JSON has one object a row, without an array around them.
+    ///
+    /// # Errors
+    /// [`QueryError::Encode`] for a type that the format cannot hold.
+    pub(crate) fn encode_whole(self, batch: &RecordBatch) -> Result<Vec<u8>, QueryError> {
+        let mut bytes = Vec::new();
+        let mut writer = Watched { writer: &mut bytes, failed: None };
+        let format = if self == Format::Json { Format::Ndjson } else { self };
+        let mut encoder = format.encoder(batch.schema(), &mut writer)?;
+        if batch.num_rows() > 0 {
+            encoder.batch(batch)?;
+        }
+        encoder.finish()?;
+        Ok(bytes)
+    }
+
     async fn encode(
         self,
         stream: &mut SendableRecordBatchStream,

@@ -3,11 +3,13 @@
 use crate::field::EXPECTED_TYPE;
 use crate::name::is_identifier;
 use crate::text::check::checks;
+use crate::text::contract::SECONDS;
 use crate::text::header::{SqlFile, split};
 use crate::text::table::{Table, Toml, Value};
-use crate::{ColumnDoc, Feed, FieldType, Kept, Model, SchemaError, SourceFile, TableName};
+use crate::{ColumnDoc, Feed, FieldType, Kept, Model, Publication, SchemaError, SourceFile, TableName};
 
-const TABLE_KEYS: &[&str] = &["description", "grain", "kept", "scope", "partition_by", "columns", "checks", "check"];
+const TABLE_KEYS: &[&str] =
+    &["description", "grain", "kept", "scope", "partition_by", "columns", "checks", "check", "publish"];
 const FEED_KEYS: &[&str] = &["description", "entity", "version"];
 
 /// Reads a model of one file.
@@ -56,6 +58,7 @@ fn model(name: TableName, path: &str, table: &Table<'_>) -> Result<Model, Schema
     }
     let columns = column_docs(table)?;
     let checks = checks(table)?;
+    let publication = publication(table, &kept, &grain)?;
     Ok(Model {
         name,
         path: path.to_owned(),
@@ -65,8 +68,41 @@ fn model(name: TableName, path: &str, table: &Table<'_>) -> Result<Model, Schema
         partition_by,
         columns,
         checks,
+        publication,
         feeds: Vec::new(),
     })
+}
+
+fn publication(table: &Table<'_>, kept: &Kept, grain: &[String]) -> Result<Option<Publication>, SchemaError> {
+    let Some(value) = table.get("publish") else { return Ok(None) };
+    if *kept == Kept::View {
+        return Err(value.wrong("nothing to publish of a view: what changed is told by stored tables"));
+    }
+    let keys = ["window", "width", "stream", "lateness", "figures"];
+    let table = value.table(&keys, "a table [publish]")?;
+    let window = table.need("window", "the column that holds the start of a window")?;
+    let expected = format!("a column of the grain: {}", grain.join(", "));
+    if !grain.contains(&window.text(&expected)?) {
+        return Err(window.wrong(expected));
+    }
+    let duration = "a duration, for example \"1m\"";
+    let figures = table.need("figures", "what is published: `figures.name = \"SQL expression\"`")?;
+    let named = |(name, value): (&str, Value<'_>)| match is_identifier(name) {
+        true => Ok((name.to_owned(), value.text("a SQL expression over the table's columns")?)),
+        false => Err(value.wrong("a name of lower-case letters, digits and `_`")),
+    };
+    let entries =
+        figures.open_table("`name = \"SQL expression\"`")?.entries().map(named).collect::<Result<Vec<_>, _>>()?;
+    if entries.is_empty() {
+        return Err(figures.wrong("at least one figure"));
+    }
+    Ok(Some(Publication {
+        window: window.text("a column")?,
+        width_seconds: table.need("width", duration)?.quantity(SECONDS, duration)?,
+        stream: table.text("stream", "the stream whose events fill the windows")?,
+        lateness_seconds: table.need("lateness", duration)?.quantity(SECONDS, duration)?,
+        figures: entries,
+    }))
 }
 
 fn columns_of(table: &Table<'_>, key: &str) -> Result<Vec<String>, SchemaError> {

@@ -25,6 +25,10 @@ use object_store::{
 
 use super::DurableStore;
 
+/// From this many files on, all of the file system is synced at once: a thousand folders of a file each take two
+/// thousand waits otherwise.
+const SYNC_ALL_ABOVE: usize = 1024;
+
 /// Threads that sync files at the same time: more only fill the disk's queue.
 const SYNC_THREADS: usize = 8;
 
@@ -87,6 +91,10 @@ impl DurableStore for LocalStore {
     async fn sync(&self, paths: &[Path]) -> Result<()> {
         if !self.durable.sync || paths.is_empty() {
             return Ok(());
+        }
+        if paths.len() > SYNC_ALL_ABOVE {
+            let root = self.durable.root.clone();
+            return blocking(move || sync_file_system(&root)).await;
         }
         let files = paths.iter().map(|path| self.file(path)).collect::<Result<Vec<_>>>()?;
         let folders: BTreeSet<PathBuf> = files.iter().filter_map(|f| f.parent().map(FsPath::to_path_buf)).collect();
@@ -177,6 +185,24 @@ impl Durability {
         }
         Ok(PutResult { e_tag: None, version: None })
     }
+}
+
+/// Makes all that was written to the file system of `root` durable.
+fn sync_file_system(root: &FsPath) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    let synced = File::open(root).and_then(|folder| Ok(rustix::fs::syncfs(&folder)?));
+    #[cfg(not(target_os = "linux"))]
+    let synced = sync_below(root);
+    synced.map_err(|e| failed("sync", root, e))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_below(path: &FsPath) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    if path.is_dir() {
+        std::fs::read_dir(path)?.try_for_each(|entry| sync_below(&entry?.path()))?;
+    }
+    Ok(())
 }
 
 /// Creates a new file, and the folders that lead to it where they are missing.
