@@ -13,7 +13,7 @@ const FILES: [(&str, usize, usize); 5] =
 /// Two weeks of sets, which begin in the middle of a retail week.
 fn sets(seed: u64, full_extract_days: u32, folder: &Path) -> Truth {
     let rows = Rows { weekly: 3_000, ..Rows::default() };
-    let weekly = Weekly { full_extract_days, ..Weekly::default() };
+    let weekly = Weekly { full_extract_days, stock: 0.4 };
     let config = SimConfig { rows, weekly, days: 15, exports: None, ..dirty(seed) };
     let options = FolderOptions { truth: Some(folder.join("truth")), ..FolderOptions::default() };
     write_folder(&simulation(config), folder, &options).unwrap()

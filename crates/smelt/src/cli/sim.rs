@@ -11,7 +11,7 @@ use clap::Args;
 #[command(
     after_help = "Examples:\n  smelt sim --to data --truth data/truth                       a little of everything\n  \
     smelt sim --to data --stream sales_events=5000000 --clean    one stream, without dirt\n  \
-    smelt sim --to data --stream weekly=20000000 --start 2023-01-29 --days 365 --full-extract-days 0\n  \
+    smelt sim --to data --stream weekly=20000000 --days 365 --full-extract-days 0 --products 1000 --stores 50\n  \
     smelt sim --to data --stream sales_transactions --start 2024-11-25 --peak 2024-11-29=8 --rate 200"
 )]
 pub struct SimArgs {
@@ -83,11 +83,11 @@ pub struct DirtArgs {
 /// How many things the shops of `smelt sim` have
 #[derive(Debug, Args)]
 pub struct CatalogArgs {
-    /// Products of each shop but the till's
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    /// Products of each shop but the till's; nearly each pair of store and product has a stock row a day
+    #[arg(long, default_value_t = 200, value_name = "N")]
     pub products: u32,
     /// Stores of each chain
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N")]
     pub stores: u32,
     /// Customers of the web shop
     #[arg(long, default_value_t = 20_000, value_name = "N")]
