@@ -66,7 +66,7 @@ fn soil(line: &str, index: usize) -> String {
 /// Sales of the simulator over some days, evenly, in one file in order of time; each seed has its own transactions.
 pub fn simulated(seed: u64, start: NaiveDate, days: u32, rows: u64, path: &Path) -> Result<()> {
     let mut output = BufWriter::with_capacity(1 << 20, File::options().create(true).append(true).open(path)?);
-    let rows = Rows { pos_sales: 0, invoices: 0, sales_transactions: rows };
+    let rows = Rows { sales_transactions: rows, ..Rows::default() };
     let simulation =
         Simulation::new(SimConfig { seed, start, days, rows, shares: Shares::clean(), ..SimConfig::default() })?;
     let mut events = simulation.events(Stream::SalesTransactions);

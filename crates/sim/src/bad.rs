@@ -67,14 +67,8 @@ impl BadKind {
         BadKind::BrokenRule,
     ];
 
-    /// Kinds that spoil any JSON object and need to know nothing of its fields.
-    pub(crate) fn is_textual(self) -> bool {
-        use BadKind::{Empty, InvalidUtf8, MissingComma, NotObject, NulByte, Truncated, TwoObjects};
-        matches!(self, Truncated | TwoObjects | NotObject | Empty | InvalidUtf8 | NulByte | MissingComma)
-    }
-
-    /// Spoils a whole message, which starts at `from` in `bytes`, for the textual kinds.
-    /// Does nothing for the others, which the stream's own writer has put in already.
+    /// Spoils a whole message, which starts at `from` in `bytes`, if its kind spoils any JSON object and needs to know
+    /// nothing of its fields. Does nothing for the others, which the stream's own writer has put in already.
     pub(crate) fn spoil(self, bytes: &mut Vec<u8>, from: usize) {
         match self {
             BadKind::Truncated => bytes.truncate(from + (bytes.len() - from) * 2 / 3),

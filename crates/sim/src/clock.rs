@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Datelike, NaiveDate};
 
-use crate::config::RateShape;
 use crate::rng::Rng;
+use crate::shares::RateShape;
 
 /// Microseconds of a second, minute, hour and day.
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -21,6 +21,31 @@ pub(crate) fn day_of(at_us: i64) -> NaiveDate {
     DateTime::from_timestamp_micros(at_us).expect("simulated times lie within a few centuries").date_naive()
 }
 
+/// So many days from a first one.
+pub(crate) fn days_from(start: NaiveDate, days: u32) -> impl Iterator<Item = NaiveDate> {
+    start.iter_days().take(days as usize)
+}
+
+/// Deals `rows` out by weight: the parts add up to the rows exactly, unless all weights are 0.
+pub(crate) fn apportion(weights: impl Iterator<Item = u64>, rows: u64) -> Vec<u64> {
+    // Rounding the running sum, not each part, makes them add up.
+    let running: Vec<u64> = weights
+        .scan(0u64, |sum, weight| {
+            *sum += weight;
+            Some(*sum)
+        })
+        .collect();
+    let total = u128::from(running.last().copied().unwrap_or(0)).max(1);
+    let mut before = 0;
+    let mut part = |sum: &u64| {
+        let upto = (u128::from(*sum) * u128::from(rows) / total) as u64;
+        let here = upto - before;
+        before = upto;
+        here
+    };
+    running.iter().map(&mut part).collect()
+}
+
 /// Yields exactly `rows` instants in ascending order, spread over the days by a shape. Within an hour they are even, with
 /// a jitter below their distance.
 #[derive(Debug)]
@@ -34,29 +59,11 @@ pub(crate) struct Slots {
 impl Slots {
     /// The instants of `rows` events from `start` on.
     pub fn new(start: NaiveDate, days: u32, rows: u64, shape: &RateShape) -> Slots {
-        let first = start.weekday().num_days_from_monday() as usize;
-        let weights = (0..days as usize).flat_map(|day| {
-            let weekday = u64::from(shape.weekdays[(first + day) % 7]);
-            shape.hours.iter().map(move |hour| u64::from(*hour) * weekday)
+        let weights = days_from(start, days).flat_map(|day| {
+            let of_day = shape.weight(day);
+            shape.hours.iter().map(move |hour| u64::from(*hour) * of_day)
         });
-        // Rounding the running sum, not each hour, makes the parts add up to the rows exactly.
-        let running: Vec<u64> = weights
-            .scan(0u64, |sum, weight| {
-                *sum += weight;
-                Some(*sum)
-            })
-            .collect();
-        let total = u128::from(running.last().copied().unwrap_or(0)).max(1);
-        let mut before = 0;
-        let per_hour = running
-            .iter()
-            .map(|sum| {
-                let upto = (u128::from(*sum) * u128::from(rows) / total) as u64;
-                let here = upto - before;
-                before = upto;
-                here
-            })
-            .collect();
+        let per_hour = apportion(weights, rows);
         Slots { start: midnight(start), per_hour, hour: 0, within: 0 }
     }
 
@@ -86,8 +93,8 @@ impl StampWriter {
         StampWriter { day: i64::MIN, ymd: *b"0000-00-00" }
     }
 
-    /// Appends `YYYY-MM-DD<between>HH:MM:SS`; parts of a second are cut off.
-    pub fn write(&mut self, at_us: i64, between: u8, out: &mut Vec<u8>) {
+    /// The day of an instant, as `YYYY-MM-DD`.
+    pub fn date(&mut self, at_us: i64) -> &[u8; 10] {
         let day = at_us.div_euclid(DAY);
         if day != self.day {
             let date = day_of(at_us);
@@ -97,13 +104,25 @@ impl StampWriter {
             self.ymd[8..].copy_from_slice(&digits(date.day()));
             self.day = day;
         }
+        &self.ymd
+    }
+
+    /// Appends `YYYY-MM-DD<between>HH:MM:SS`; parts of a second are cut off.
+    pub fn write(&mut self, at_us: i64, between: u8, out: &mut Vec<u8>) {
         let second = (at_us.rem_euclid(DAY) / SECOND) as u32;
         let [h, i] = digits(second / 3600);
         let [m, n] = digits(second / 60 % 60);
         let [s, t] = digits(second % 60);
-        out.extend_from_slice(&self.ymd);
+        out.extend_from_slice(self.date(at_us));
         out.extend_from_slice(&[between, h, i, b':', m, n, b':', s, t]);
     }
+}
+
+/// An instant as answers have it: `YYYY-MM-DD HH:MM:SS` in UTC.
+pub(crate) fn stamp(at_us: i64) -> String {
+    let mut out = Vec::with_capacity(19);
+    StampWriter::new().write(at_us, b' ', &mut out);
+    out.into_iter().map(char::from).collect()
 }
 
 /// Two decimal digits of a number below 100.

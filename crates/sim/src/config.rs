@@ -1,157 +1,48 @@
 //! What a simulation is made from.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::bad::BadKind;
 use crate::error::SimError;
+use crate::rows::Rows;
+use crate::shares::{Exports, RateShape, Shares};
 
-/// A stream of events that the generator can make; named as its contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stream {
-    /// Lines of a till (system 4).
-    PosSales,
-    /// Orders and returns of an international shop (system 3).
-    Invoices,
-    /// Sales of a store chain (system 1).
-    SalesTransactions,
-}
-
-impl Stream {
-    /// All streams, in a fixed order.
-    pub const ALL: [Stream; 3] = [Stream::PosSales, Stream::Invoices, Stream::SalesTransactions];
-
-    /// The stream's name, as in `models/bronze/<name>.toml`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stream::PosSales => "pos_sales",
-            Stream::Invoices => "invoices",
-            Stream::SalesTransactions => "sales_transactions",
-        }
-    }
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Stream {
-    type Err = SimError;
-
-    fn from_str(name: &str) -> Result<Stream, SimError> {
-        Stream::ALL.into_iter().find(|stream| stream.name() == name).ok_or_else(|| {
-            let known = Stream::ALL.map(Stream::name).join(", ");
-            SimError::Config { key: "stream", reason: format!("{name} is not simulated; expected one of {known}") }
-        })
-    }
-}
-
-/// How many events of each stream are made, before retries and corrections are added.
+/// How many things the shops have, apart from the till's, whose products are fixed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Rows {
-    /// Lines of the till.
-    pub pos_sales: u64,
-    /// Invoices, each with several items.
-    pub invoices: u64,
-    /// Sales of the store chain.
-    pub sales_transactions: u64,
+pub struct Catalog {
+    /// Products of the store chain, of the landing sets and of the web shop, each with ids of their own.
+    pub products: u32,
+    /// Stores of the chain and of the landing sets.
+    pub stores: u32,
+    /// Customers of the web shop.
+    pub customers: u32,
 }
 
-impl Default for Rows {
-    /// The week of the demo: systems 3 and 4, a little over 300,000 events.
-    fn default() -> Rows {
-        Rows { pos_sales: 200_000, invoices: 110_000, sales_transactions: 0 }
+impl Default for Catalog {
+    /// A chain of 50 stores with 1,000 products, and a web shop with 20,000 customers.
+    fn default() -> Catalog {
+        Catalog { products: 1_000, stores: 50, customers: 20_000 }
     }
 }
 
-impl Rows {
-    /// The rows of one stream.
-    pub fn of(&self, stream: Stream) -> u64 {
-        match stream {
-            Stream::PosSales => self.pos_sales,
-            Stream::Invoices => self.invoices,
-            Stream::SalesTransactions => self.sales_transactions,
-        }
-    }
-}
-
-/// Shares of the rows, each between 0 and 1, drawn independently.
+/// The daily landing sets (system 2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Shares {
-    /// Messages that must be quarantined.
-    pub bad: f64,
-    /// Facts that are sent again with the same content.
-    pub duplicate: f64,
-    /// Facts that arrive late, up to [`SimConfig::max_late_minutes`].
-    pub late: f64,
-    /// Facts that are corrected by a later message of the same key, where the stream has an order of versions (a quarter
-    /// of these corrections is bad, unless `bad` is 0, and must leave the fact as it was; some are taken back).
-    pub corrected: f64,
-    /// Messages with a field that no contract names.
-    pub unknown: f64,
+pub struct Weekly {
+    /// Share of (day, store, product) that have a stock row.
+    pub stock: f64,
+    /// Each so many days the sales and inventory files are full extracts: every row up to that day, again. 0: never.
+    /// Such files are made by making all earlier days again, so their cost grows with the days.
+    pub full_extract_days: u32,
 }
 
-impl Default for Shares {
-    fn default() -> Shares {
-        Shares { bad: 0.005, duplicate: 0.01, late: 0.02, corrected: 0.005, unknown: 0.01 }
+impl Default for Weekly {
+    /// Nearly all pairs have a stock row, and each seventh day is a full extract.
+    fn default() -> Weekly {
+        Weekly { stock: 0.97, full_extract_days: 7 }
     }
-}
-
-impl Shares {
-    /// Clean events only, each once and on time.
-    pub fn clean() -> Shares {
-        Shares { bad: 0.0, duplicate: 0.0, late: 0.0, corrected: 0.0, unknown: 0.0 }
-    }
-
-    fn named(&self) -> [(&'static str, f64); 5] {
-        [
-            ("shares.bad", self.bad),
-            ("shares.duplicate", self.duplicate),
-            ("shares.late", self.late),
-            ("shares.corrected", self.corrected),
-            ("shares.unknown", self.unknown),
-        ]
-    }
-}
-
-/// When in a week events happen, as weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RateShape {
-    /// Weight of each hour of the day, in UTC.
-    pub hours: [u32; 24],
-    /// Weight of each day of the week, from Monday.
-    pub weekdays: [u32; 7],
-}
-
-impl Default for RateShape {
-    /// A shop: quiet nights, a peak at noon and a higher one after work, a strong Saturday.
-    fn default() -> RateShape {
-        RateShape {
-            hours: [2, 1, 1, 1, 1, 2, 6, 14, 26, 38, 48, 58, 66, 58, 48, 46, 54, 68, 74, 58, 36, 20, 10, 4],
-            weekdays: [90, 85, 90, 100, 130, 150, 75],
-        }
-    }
-}
-
-/// Monthly CSV exports of the till (system 4), with what real ones hold: blank rows, repeated headers, exact copies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Exports {
-    /// First day of the first month, in UTC.
-    pub first_month: NaiveDate,
-    /// Number of months, one file each.
-    pub months: u32,
-    /// Lines over all months, before copies and bad rows are added.
-    pub rows: u64,
 }
 
 /// Everything that the events depend on: two equal configurations give the same bytes, on every machine.
@@ -176,6 +67,10 @@ pub struct SimConfig {
     pub max_late_minutes: u32,
     /// When in the week events happen.
     pub shape: RateShape,
+    /// How many products, stores and customers there are.
+    pub catalog: Catalog,
+    /// How the daily landing sets look; [`Rows::weekly`] says how many sales they hold.
+    pub weekly: Weekly,
     /// Also monthly exports of the till, written by [`write_folder`](crate::write_folder) only.
     pub exports: Option<Exports>,
 }
@@ -193,6 +88,8 @@ impl Default for SimConfig {
             bad_kinds: BadKind::ALL.to_vec(),
             max_late_minutes: 2 * 24 * 60,
             shape: RateShape::default(),
+            catalog: Catalog::default(),
+            weekly: Weekly::default(),
             exports: None,
         }
     }
@@ -203,40 +100,52 @@ impl SimConfig {
     ///
     /// # Errors
     /// [`SimError::Config`] with the first such key: a share outside 0 to 1, no day or partition, weights that are all
-    /// zero, bad events without a kind, more ids than a till has.
+    /// zero, bad events without a kind, more ids than a till has, a catalog without products or far too large.
     pub fn validate(&self) -> Result<(), SimError> {
-        let refuse = |key, reason: String| Err(SimError::Config { key, reason });
-        for (key, share) in self.shares.named() {
+        for (key, share) in self.shares.named().into_iter().chain([("weekly.stock", self.weekly.stock)]) {
             if !(0.0..=1.0).contains(&share) {
-                return refuse(key, format!("expected a share between 0 and 1, found {share}"));
+                return Err(refused(key, format!("expected a share between 0 and 1, found {share}")));
             }
         }
-        if self.days == 0 || self.days > 3660 {
-            return refuse("days", format!("expected 1 to 3660, found {}", self.days));
-        }
-        if self.partitions == 0 || self.partitions > 10_000 {
-            return refuse("partitions", format!("expected 1 to 10000, found {}", self.partitions));
+        for (key, found, least, most) in self.bounds() {
+            if !(least..=most).contains(&found) {
+                return Err(refused(key, format!("expected {least} to {most}, found {found}")));
+            }
         }
         if self.shape.hours.iter().all(|weight| *weight == 0) {
-            return refuse("shape.hours", "expected at least one weight above 0".into());
+            return Err(refused("shape.hours", "expected at least one weight above 0".into()));
         }
         if self.shape.weekdays.iter().all(|weight| *weight == 0) {
-            return refuse("shape.weekdays", "expected at least one weight above 0".into());
+            return Err(refused("shape.weekdays", "expected at least one weight above 0".into()));
         }
         if self.shares.bad > 0.0 && self.bad_kinds.is_empty() {
-            return refuse("bad_kinds", "expected at least one kind when shares.bad is above 0".into());
+            return Err(refused("bad_kinds", "expected at least one kind when shares.bad is above 0".into()));
         }
-        if self.rows.pos_sales > 1_000_000_000 {
-            return refuse("rows.pos_sales", "a Sale_ID is an int: expected at most 1,000,000,000".into());
-        }
-        match &self.exports {
-            Some(exports) if exports.months == 0 || exports.months > 240 => {
-                refuse("exports.months", format!("expected 1 to 240, found {}", exports.months))
-            }
-            Some(exports) if exports.rows > 100_000_000 => {
-                refuse("exports.rows", format!("expected at most 100,000,000, found {}", exports.rows))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
+
+    /// Numbers with the least and the greatest that can be followed. Ids on the wire are ints where a contract says so.
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 11] {
+        let catalog = &self.catalog;
+        let pairs = u64::from(catalog.products) * u64::from(catalog.stores);
+        let (months, rows) = self.exports.as_ref().map_or((1, 0), |exports| (exports.months, exports.rows));
+        let factor = self.shape.peak.as_ref().map_or(1, |peak| peak.factor);
+        [
+            ("days", self.days.into(), 1, 3660),
+            ("partitions", self.partitions.into(), 1, 10_000),
+            ("rows.pos_sales", self.rows.pos_sales, 0, 1_000_000_000),
+            ("rows.weekly", self.rows.weekly, 0, 2_000_000_000),
+            ("exports.months", months.into(), 1, 240),
+            ("exports.rows", rows, 0, 100_000_000),
+            ("catalog.products", catalog.products.into(), 1, 1_000_000),
+            ("catalog.stores", catalog.stores.into(), 1, 100_000),
+            ("catalog.customers", catalog.customers.into(), 1, 50_000_000),
+            ("catalog.products x catalog.stores", pairs, 1, 20_000_000),
+            ("shape.peak.factor", factor.into(), 1, 1_000),
+        ]
+    }
+}
+
+fn refused(key: &'static str, reason: String) -> SimError {
+    SimError::Config { key, reason }
 }

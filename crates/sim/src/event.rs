@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::config::Stream;
+use crate::stream::Stream;
 
 /// One message of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 
 use chrono::{Datelike, Months, NaiveDate};
 
+use crate::answer::push_csv_field;
 use crate::clock::{MINUTE, Slots, day_of, digits};
-use crate::config::{Exports, RateShape, SimConfig};
+use crate::config::SimConfig;
 use crate::event::Counts;
-use crate::json::decimal;
+use crate::json::{write_decimal, write_int};
 use crate::rng::{Rng, Share};
+use crate::shares::{Exports, RateShape};
 use crate::streams::pos_sales::{Baskets, Line, PRODUCTS, PosTally};
-use crate::truth::push_csv_field;
 
 const HEADER: &str = "Order ID,Product,Quantity Ordered,Price Each,Order Date,Purchase Address\n";
 const STREETS: [&str; 6] = ["1st St", "Spruce St", "Chestnut St", "14th St", "Lakeview St", "Maple St"];
@@ -21,7 +22,7 @@ pub(crate) struct ExportFile {
     /// Its name; names sort by month.
     pub name: String,
     /// Its text, with a header and an end of line after each row.
-    pub text: String,
+    pub text: Vec<u8>,
 }
 
 /// All files, with the truth of what they hold added to `tally`.
@@ -52,15 +53,15 @@ struct Writer {
     duplicate: Share,
     baskets: Baskets,
     /// Rows of the last month that its successor repeats.
-    carried: Vec<String>,
+    carried: Vec<Vec<u8>>,
     counts: Counts,
 }
 
 impl Writer {
-    fn month(&mut self, config: &SimConfig, first: NaiveDate, rows: u64, tally: &mut PosTally) -> String {
+    fn month(&mut self, config: &SimConfig, first: NaiveDate, rows: u64, tally: &mut PosTally) -> Vec<u8> {
         let days = (first + Months::new(1)).signed_duration_since(first).num_days() as u32;
         let mut slots = Slots::new(first, days, rows, &even_weeks(&config.shape));
-        let mut text = HEADER.to_owned();
+        let mut text = HEADER.as_bytes().to_vec();
         for row in std::mem::take(&mut self.carried) {
             self.repeat(&row, &mut text);
         }
@@ -72,7 +73,7 @@ impl Writer {
                 address = (line.sale, self.address());
             }
             let row = csv_row(&line, &address.1);
-            text.push_str(&row);
+            text.extend_from_slice(&row);
             self.counts.events += 1;
             self.counts.facts += 1;
             tally.add(&line);
@@ -86,25 +87,25 @@ impl Writer {
         text
     }
 
-    fn repeat(&mut self, row: &str, text: &mut String) {
-        text.push_str(row);
+    fn repeat(&mut self, row: &[u8], text: &mut Vec<u8>) {
+        text.extend_from_slice(row);
         self.counts.events += 1;
         self.counts.duplicates += 1;
     }
 
     /// Adds a row that must be quarantined.
-    fn spoil(&mut self, row: &str, text: &mut String) {
+    fn spoil(&mut self, row: &[u8], text: &mut Vec<u8>) {
         self.counts.events += 1;
         self.counts.quarantined += 1;
         match self.rng.below(8) {
-            0 | 1 => text.push_str(",,,,,\n"),
-            2 | 3 => text.push_str(HEADER),
-            4 => text.push('\n'),
-            5 => text.push_str("999999999,iPhone,1,700,02/30/24 10:00,nowhere\n"),
-            6 => text.push_str("999999998,iPhone,one,700,02/03/24 10:00,nowhere\n"),
+            0 | 1 => text.extend_from_slice(b",,,,,\n"),
+            2 | 3 => text.extend_from_slice(HEADER.as_bytes()),
+            4 => text.push(b'\n'),
+            5 => text.extend_from_slice(b"999999999,iPhone,1,700,02/30/24 10:00,nowhere\n"),
+            6 => text.extend_from_slice(b"999999998,iPhone,one,700,02/03/24 10:00,nowhere\n"),
             _ => {
-                text.push_str(row.trim_end_matches('\n'));
-                text.push_str(",a column too many\n");
+                text.extend_from_slice(row.trim_ascii_end());
+                text.extend_from_slice(b",a column too many\n");
             }
         }
     }
@@ -117,24 +118,38 @@ impl Writer {
 
 /// The shape over the day only: a month's file begins on any weekday.
 fn even_weeks(shape: &RateShape) -> RateShape {
-    RateShape { hours: shape.hours, weekdays: [1; 7] }
+    RateShape { hours: shape.hours, weekdays: [1; 7], peak: None }
 }
 
-fn csv_row(line: &Line, address: &str) -> String {
+fn csv_row(line: &Line, address: &str) -> Vec<u8> {
     let (name, _) = PRODUCTS[line.product];
-    let mut row = format!("{},", line.sale);
+    let mut row = Vec::with_capacity(128);
+    write_int(line.sale, &mut row);
+    row.push(b',');
     push_csv_field(name, &mut row);
-    let price = decimal(i128::from(line.cents), 2);
-    row.push_str(&format!(",{},{},", line.quantity, price.strip_suffix(".00").unwrap_or(&price)));
+    row.push(b',');
+    write_int(i64::from(line.quantity), &mut row);
+    row.push(b',');
+    write_price(line.cents, &mut row);
+    row.push(b',');
     let day = day_of(line.at_us);
     let minute = (line.at_us / MINUTE).rem_euclid(24 * 60) as u32;
-    for (part, end) in
-        [(day.month(), '/'), (day.day(), '/'), (day.year() as u32 % 100, ' '), (minute / 60, ':'), (minute % 60, ',')]
-    {
-        row.extend(digits(part).map(char::from));
+    for (part, end) in [
+        (day.month(), b'/'),
+        (day.day(), b'/'),
+        (day.year() as u32 % 100, b' '),
+        (minute / 60, b':'),
+        (minute % 60, b','),
+    ] {
+        row.extend_from_slice(&digits(part));
         row.push(end);
     }
     push_csv_field(address, &mut row);
-    row.push('\n');
+    row.push(b'\n');
     row
+}
+
+/// A price without cents where it has none.
+fn write_price(cents: i64, out: &mut Vec<u8>) {
+    if cents % 100 == 0 { write_int(cents / 100, out) } else { write_decimal(i128::from(cents), 2, true, out) }
 }

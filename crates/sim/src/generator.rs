@@ -2,17 +2,20 @@
 //!
 //! A generator walks through the slots of its stream in order of event time. A fact that is on time is written at once;
 //! late messages, retries and corrections wait in a heap by their time of arrival, so that memory holds only what is
-//! under way. The fate of a fact is drawn when it is made, and so is its final content: the good message that arrives
-//! last. The truth is counted there, from that content, and not from any message.
+//! under way. The fate of a fact is drawn when it is made, and so is its final content: the good message of the greatest
+//! version, and of several the one that arrives last. The truth is counted there, from that content, and not from any
+//! message.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::bad::BadKind;
 use crate::clock::{MINUTE, SECOND, Slots};
-use crate::config::{SimConfig, Stream};
+use crate::config::SimConfig;
 use crate::event::{Counts, Entry, EventBatch};
 use crate::rng::{Rng, Share, fnv1a};
+use crate::stream::Stream;
+use crate::truth::Tallies;
 
 /// Time from a sale to its message.
 const DELAY: i64 = 300_000;
@@ -40,19 +43,39 @@ pub(crate) trait StreamModel: Send {
     const STREAM: Stream;
     /// A copy of a fact has the same bytes, because its key is all that it says.
     const EXACT_COPIES: bool;
-    /// The kinds of badness that it can write, beyond those that spoil any JSON text.
-    const BAD_KINDS: &'static [BadKind];
+    /// A message tells its fact again under a key; without one, each message is a fact of its own, also a copy.
+    const IS_KEYED: bool = true;
+    /// The kinds of badness that it cannot write, because it has no such field or rule.
+    const UNKNOWN_KINDS: &'static [BadKind];
 
     /// The next fact, which happened at an instant not before that of the last one.
     fn fact(&mut self, at_us: i64, rng: &mut Rng) -> Self::Fact;
     /// Another version of a fact under the same key, where the stream has an order of versions.
-    fn correct(&mut self, fact: &Self::Fact, rng: &mut Rng) -> Option<Self::Fact>;
+    fn correct(&mut self, _fact: &Self::Fact, _rng: &mut Rng) -> Option<Self::Fact> {
+        None
+    }
+    /// What orders the versions of a fact before their arrival does.
+    fn version(_fact: &Self::Fact) -> i64 {
+        0
+    }
     /// Appends the key of a fact.
     fn key(&self, fact: &Self::Fact, out: &mut Vec<u8>);
-    /// Appends a fact as JSON; puts in the style's badness if that is one of [`StreamModel::BAD_KINDS`].
+    /// Appends a fact as JSON; puts in the style's badness, unless that spoils any JSON text or is unknown here.
     fn write(&mut self, fact: &Self::Fact, style: Style, out: &mut Vec<u8>);
     /// Adds the final content of a fact to the truth.
     fn count(tally: &mut Self::Tally, fact: &Self::Fact);
+    /// Puts the truth to that of the other streams.
+    fn settle(tally: Self::Tally, tallies: &mut Tallies);
+}
+
+/// A generator, whatever its stream.
+pub(crate) trait Source: Send {
+    /// Appends the next message; false when there is none left.
+    fn step(&mut self, batch: &mut EventBatch) -> bool;
+    /// What was made so far.
+    fn counts(&self) -> Counts;
+    /// Adds counts and, if it was asked for, the truth over all facts made so far.
+    fn settle(self: Box<Self>, tallies: &mut Tallies);
 }
 
 /// A message that waits for its time.
@@ -84,9 +107,26 @@ struct Fates {
     bad: Share,
     duplicate: Share,
     late: Share,
+    /// Not drawn where it is 0, so that simulations from before it was there stay as they were.
+    out_of_order: Option<Share>,
     corrected: Share,
     unknown: Share,
     max_late_minutes: i64,
+}
+
+impl Fates {
+    fn new(config: &SimConfig) -> Fates {
+        let shares = &config.shares;
+        Fates {
+            bad: Share::new(shares.bad),
+            duplicate: Share::new(shares.duplicate),
+            late: Share::new(shares.late),
+            out_of_order: Some(shares.out_of_order).filter(|share| *share > 0.0).map(Share::new),
+            corrected: Share::new(shares.corrected),
+            unknown: Share::new(shares.unknown),
+            max_late_minutes: i64::from(config.max_late_minutes.max(1)),
+        }
+    }
 }
 
 /// The messages of one stream, in order of arrival.
@@ -111,21 +151,13 @@ impl<M: StreamModel> Generator<M> {
         let mut slots = Slots::new(config.start, config.days, config.rows.of(M::STREAM), &config.shape);
         // Without bad messages no correction is bad either.
         let kinds = config.bad_kinds.iter().copied().filter(|_| config.shares.bad > 0.0);
-        let shares = &config.shares;
         Generator {
             next_slot: slots.next(&mut rng),
             model,
             rng,
             slots,
-            fates: Fates {
-                bad: Share::new(shares.bad),
-                duplicate: Share::new(shares.duplicate),
-                late: Share::new(shares.late),
-                corrected: Share::new(shares.corrected),
-                unknown: Share::new(shares.unknown),
-                max_late_minutes: i64::from(config.max_late_minutes.max(1)),
-            },
-            kinds: kinds.filter(|kind| kind.is_textual() || M::BAD_KINDS.contains(kind)).collect(),
+            fates: Fates::new(config),
+            kinds: kinds.filter(|kind| !M::UNKNOWN_KINDS.contains(kind)).collect(),
             pending: BinaryHeap::new(),
             sequence: 0,
             offsets: vec![0; config.partitions as usize],
@@ -134,98 +166,81 @@ impl<M: StreamModel> Generator<M> {
         }
     }
 
-    /// What was made so far.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// The truth over all facts made so far, if it was asked for.
-    pub fn into_tally(self) -> Option<M::Tally> {
-        self.tally
-    }
-
-    /// Appends the next message; false when there is none left.
-    pub fn step(&mut self, batch: &mut EventBatch) -> bool {
-        loop {
-            let waiting = self.pending.peek().map(|Reverse(first)| first.arrives);
-            match (waiting, self.next_slot) {
-                (None, None) => return false,
-                (Some(arrives), slot) if slot.is_none_or(|at| arrives <= at + DELAY) => {
-                    let Some(Reverse(due)) = self.pending.pop() else { return false };
-                    self.emit(&due.fact, due.style, due.arrives, batch);
-                    return true;
-                }
-                (_, Some(at)) => {
-                    self.next_slot = self.slots.next(&mut self.rng);
-                    if self.make(at, batch) {
-                        return true;
-                    }
-                }
-                (Some(_), None) => {}
-            }
-        }
-    }
-
     /// Makes the fact of a slot and sends or plans its messages; true if one was sent at once.
     fn make(&mut self, at: i64, batch: &mut EventBatch) -> bool {
         let fact = self.model.fact(at, &mut self.rng);
-        let style = Style {
-            spaced: false,
-            variant: self.rng.bits() & 7 == 0,
-            unknown: self.rng.chance(self.fates.unknown),
-            bad: None,
-        };
+        let variant = self.rng.bits() & 7 == 0;
+        let style = Style { variant, unknown: self.rng.chance(self.fates.unknown), ..Style::default() };
         let late = self.rng.chance(self.fates.late);
-        let arrives = at + DELAY + if late { self.lateness() } else { 0 };
+        let delay = self.delay(late);
+        let arrives = at + DELAY + delay;
         if !self.kinds.is_empty() && self.rng.chance(self.fates.bad) {
             let bad = Some(*self.rng.pick(&self.kinds));
-            return self.send(fact, Style { bad, ..style }, arrives, late, batch);
+            return self.send(fact, Style { bad, ..style }, arrives, delay > 0, batch);
         }
         self.counts.facts += 1;
         self.counts.late += u64::from(late);
         let duplicate = self.rng.chance(self.fates.duplicate);
         let corrected = self.rng.chance(self.fates.corrected);
         if !duplicate && !corrected {
-            if let Some(tally) = &mut self.tally {
-                M::count(tally, &fact);
-            }
-            return self.send(fact, style, arrives, late, batch);
+            self.count(&fact);
+            return self.send(fact, style, arrives, delay > 0, batch);
         }
-        let mut last = (arrives, fact.clone());
+        let mut last = Standing { version: M::version(&fact), arrives, fact: fact.clone() };
         if duplicate {
             let again = arrives + self.rng.between(SECOND, 10 * MINUTE);
-            self.counts.duplicates += 1;
-            self.repeat(&fact, style, again);
-            last = last_of(last, again, &fact);
+            self.again(&fact, style, again, &mut last);
         }
         if corrected {
-            last = self.correct(&fact, style, arrives, last);
+            self.correct(&fact, style, arrives, &mut last);
         }
-        if let Some(tally) = &mut self.tally {
-            M::count(tally, &last.1);
-        }
-        self.send(fact, style, arrives, late, batch)
+        self.count(&last.fact);
+        self.send(fact, style, arrives, delay > 0, batch)
     }
 
-    /// Plans a correction, sometimes a bad one, sometimes one that is taken back; returns the content that counts.
-    fn correct(&mut self, fact: &M::Fact, style: Style, arrives: i64, last: (i64, M::Fact)) -> (i64, M::Fact) {
-        let Some(other) = self.model.correct(fact, &mut self.rng) else { return last };
+    fn count(&mut self, fact: &M::Fact) {
+        if let Some(tally) = &mut self.tally {
+            M::count(tally, fact);
+        }
+    }
+
+    /// Plans the same fact again.
+    fn again(&mut self, fact: &M::Fact, style: Style, arrives: i64, last: &mut Standing<M::Fact>) {
+        self.repeat(fact, style, arrives);
+        if M::IS_KEYED {
+            self.counts.duplicates += 1;
+            last.replace::<M>(arrives, fact);
+        } else {
+            self.counts.facts += 1;
+            self.count(fact);
+        }
+    }
+
+    /// Plans a correction, sometimes a bad one, sometimes one that is taken back.
+    fn correct(&mut self, fact: &M::Fact, style: Style, arrives: i64, last: &mut Standing<M::Fact>) {
+        let Some(other) = self.model.correct(fact, &mut self.rng) else { return };
         let at = arrives + self.lateness();
         if !self.kinds.is_empty() && self.rng.below(4) == 0 {
             let bad = Some(*self.rng.pick(&self.kinds));
-            self.plan(other, Style { bad, ..Style::default() }, at);
-            return last;
+            return self.plan(other, Style { bad, ..Style::default() }, at);
         }
         self.counts.corrections += 1;
-        let mut last = last_of(last, at, &other);
+        last.replace::<M>(at, &other);
         self.plan(other, style, at);
         if self.rng.below(6) == 0 {
             let back = at + self.lateness();
-            self.counts.duplicates += 1;
-            self.repeat(fact, style, back);
-            last = last_of(last, back, fact);
+            self.again(fact, style, back, last);
         }
-        last
+    }
+
+    /// How much later than usual a message arrives.
+    fn delay(&mut self, late: bool) -> i64 {
+        let shuffled = !late && self.fates.out_of_order.is_some_and(|share| self.rng.chance(share));
+        match (late, shuffled) {
+            (true, _) => self.lateness(),
+            (_, true) => self.rng.between(SECOND, MINUTE),
+            _ => 0,
+        }
     }
 
     fn lateness(&mut self) -> i64 {
@@ -244,13 +259,13 @@ impl<M: StreamModel> Generator<M> {
         self.pending.push(Reverse(Pending { arrives, sequence: self.sequence, fact, style }));
     }
 
-    fn send(&mut self, fact: M::Fact, style: Style, arrives: i64, late: bool, batch: &mut EventBatch) -> bool {
-        if late {
+    fn send(&mut self, fact: M::Fact, style: Style, arrives: i64, waits: bool, batch: &mut EventBatch) -> bool {
+        if waits {
             self.plan(fact, style, arrives);
         } else {
             self.emit(&fact, style, arrives, batch);
         }
-        !late
+        !waits
     }
 
     fn emit(&mut self, fact: &M::Fact, style: Style, arrives: i64, batch: &mut EventBatch) {
@@ -276,7 +291,53 @@ impl<M: StreamModel> Generator<M> {
     }
 }
 
-/// The later of two good messages of one fact; `at` belongs to the one planned later, so it also wins a tie.
-fn last_of<F: Clone>(last: (i64, F), at: i64, fact: &F) -> (i64, F) {
-    if at >= last.0 { (at, fact.clone()) } else { last }
+impl<M: StreamModel> Source for Generator<M> {
+    fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn step(&mut self, batch: &mut EventBatch) -> bool {
+        loop {
+            let waiting = self.pending.peek().map(|Reverse(first)| first.arrives);
+            match (waiting, self.next_slot) {
+                (None, None) => return false,
+                (Some(arrives), slot) if slot.is_none_or(|at| arrives <= at + DELAY) => {
+                    let Some(Reverse(due)) = self.pending.pop() else { return false };
+                    self.emit(&due.fact, due.style, due.arrives, batch);
+                    return true;
+                }
+                (_, Some(at)) => {
+                    self.next_slot = self.slots.next(&mut self.rng);
+                    if self.make(at, batch) {
+                        return true;
+                    }
+                }
+                (Some(_), None) => {}
+            }
+        }
+    }
+
+    fn settle(self: Box<Self>, tallies: &mut Tallies) {
+        tallies.add_counts(M::STREAM.name(), self.counts);
+        if let Some(tally) = self.tally {
+            M::settle(tally, tallies);
+        }
+    }
+}
+
+/// The good message of a fact that counts, of those planned so far.
+struct Standing<F> {
+    version: i64,
+    arrives: i64,
+    fact: F,
+}
+
+impl<F: Clone> Standing<F> {
+    /// A message planned later also wins a tie.
+    fn replace<M: StreamModel<Fact = F>>(&mut self, arrives: i64, fact: &F) {
+        let version = M::version(fact);
+        if (version, arrives) >= (self.version, self.arrives) {
+            *self = Standing { version, arrives, fact: fact.clone() };
+        }
+    }
 }

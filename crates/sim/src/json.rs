@@ -97,50 +97,52 @@ pub(crate) fn write_decimal(minor: i128, scale: u32, all: bool, out: &mut Vec<u8
     }
 }
 
-/// A decimal with all its places, as answers have it.
-pub(crate) fn decimal(minor: i128, scale: u32) -> String {
-    let mut out = Vec::new();
-    write_decimal(minor, scale, true, &mut out);
-    String::from_utf8(out).expect("digits are ASCII")
+/// Appends `a / b` to 12 decimals, half away from zero; nothing (null) over zero.
+pub(crate) fn write_ratio(a: i128, b: i128, out: &mut Vec<u8>) {
+    const SCALE: u32 = 12;
+    if b != 0 {
+        write_decimal(rounded(a * 10i128.pow(SCALE), b), SCALE, true, out);
+    }
 }
 
-/// `a / b` to 12 decimals, half away from zero; empty (null) over zero.
-pub(crate) fn ratio(a: i128, b: i128) -> String {
-    const SCALE: u32 = 12;
-    if b == 0 {
-        return String::new();
-    }
-    let scaled = a * 10i128.pow(SCALE);
-    let half = if (scaled < 0) == (b < 0) { b / 2 } else { -(b / 2) };
-    decimal((scaled + half) / b, SCALE)
+/// `a / b` as an integer, half away from zero; `b` is not 0.
+pub(crate) fn rounded(a: i128, b: i128) -> i128 {
+    let half = b.abs() / 2;
+    let away = if a < 0 { a - half } else { a + half };
+    away / b
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn trimmed(minor: i128, scale: u32) -> String {
+    fn written(minor: i128, scale: u32, all: bool) -> String {
         let mut out = Vec::new();
-        write_decimal(minor, scale, false, &mut out);
+        write_decimal(minor, scale, all, &mut out);
         String::from_utf8(out).expect("ASCII")
     }
 
     #[test]
     fn decimals() {
-        assert_eq!(decimal(-5, 2), "-0.05");
-        assert_eq!(decimal(123_450, 3), "123.450");
-        assert_eq!(trimmed(123_450, 3), "123.45");
-        assert_eq!(trimmed(60_000, 2), "600");
-        assert_eq!(trimmed(0, 2), "0");
+        assert_eq!([written(-5, 2, true), written(-5, 2, false)], ["-0.05", "-0.05"]);
+        assert_eq!([written(123_450, 3, true), written(123_450, 3, false)], ["123.450", "123.45"]);
+        assert_eq!([written(60_000, 2, true), written(60_000, 2, false)], ["600.00", "600"]);
+        assert_eq!(written(0, 2, false), "0");
     }
 
     #[test]
     fn ratios_round_half_away_from_zero() {
+        let ratio = |a, b| {
+            let mut out = Vec::new();
+            write_ratio(a, b, &mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
         assert_eq!(ratio(1, 3), "0.333333333333");
         assert_eq!(ratio(-2, 3), "-0.666666666667");
         assert_eq!(ratio(1, 2_000_000_000_000), "0.000000000001");
         assert_eq!(ratio(-1, 2_000_000_000_000), "-0.000000000001");
         assert_eq!(ratio(1, 0), "");
+        assert_eq!((rounded(5, 10), rounded(-5, 10), rounded(4, -10), rounded(7, 3)), (1, -1, 0, 2));
     }
 
     #[test]

@@ -16,6 +16,12 @@ impl Rng {
         Rng(ChaCha8Rng::seed_from_u64(seed ^ fnv1a(stream.as_bytes())))
     }
 
+    /// The numbers of `seed` for one part, a day say, of what is called `stream`: they can be drawn again without those
+    /// of the parts before.
+    pub fn of_part(seed: u64, stream: &str, part: u64) -> Rng {
+        Rng(ChaCha8Rng::seed_from_u64(scramble(seed ^ fnv1a(stream.as_bytes())) ^ scramble(!part)))
+    }
+
     /// 32 random bits.
     pub fn bits(&mut self) -> u32 {
         self.0.next_u32()

@@ -1,14 +1,20 @@
-//! The simulation as a whole: its streams, and its truth.
+//! The simulation as a whole: its streams, its files, and its truth.
 
-use crate::config::{SimConfig, Stream};
+use crate::answer::AnswerTable;
+use crate::catalog::Chain;
+use crate::config::SimConfig;
 use crate::error::SimError;
 use crate::event::{Counts, EventBatch, SimEvent};
 use crate::export::exports;
-use crate::generator::Generator;
+use crate::generator::{Generator, Source};
+use crate::stream::Stream;
+use crate::streams::inventory_updates::InventoryUpdates;
 use crate::streams::invoices::Invoices;
-use crate::streams::pos_sales::{PosSales, PosTally, opening_stock};
+use crate::streams::pos_sales::{PosSales, stock_table};
+use crate::streams::sales_events::SalesEvents;
 use crate::streams::sales_transactions::SalesTransactions;
-use crate::truth::{AnswerTable, Truth};
+use crate::truth::{Tallies, Truth};
+use crate::weekly::{Nowhere, WeeklySets};
 
 /// A simulation under one checked configuration. It holds no events: each call makes them anew, always the same.
 #[derive(Debug, Clone)]
@@ -42,71 +48,78 @@ impl Simulation {
         Events::new(&self.config, stream, false)
     }
 
-    /// Like [`Simulation::events`], and counts the truth on the way.
-    pub(crate) fn events_with_truth(&self, stream: Stream) -> Events {
-        Events::new(&self.config, stream, true)
+    /// The messages of all streams in order of arrival.
+    pub fn arrivals(&self) -> Arrivals {
+        self.arrivals_with(false)
     }
 
-    /// What a lake must answer that has taken in all events, the exports (if configured) and [`Simulation::pos_stock`].
-    /// Makes all events once and keeps none.
+    /// Like [`Simulation::arrivals`], and counts the truth on the way if asked to.
+    pub(crate) fn arrivals_with(&self, truth: bool) -> Arrivals {
+        let feeds = self.streams().map(|stream| Feed::new(Events::new(&self.config, stream, truth)));
+        Arrivals { feeds: feeds.collect(), last: None }
+    }
+
+    /// The daily landing sets, if they have rows.
+    pub(crate) fn weekly(&self, truth: bool) -> Option<WeeklySets> {
+        (self.config.rows.weekly > 0).then(|| WeeklySets::new(&self.config, truth))
+    }
+
+    /// The dimension files that the shops with rows deliver before their events, by the name of their contract: `pos_stock`
+    /// of the till; `products`, `stores` and `opening_stock` of the store chain.
+    pub fn dimensions(&self) -> Vec<AnswerTable> {
+        let rows = &self.config.rows;
+        let mut tables = Vec::new();
+        if rows.pos_sales > 0 || self.config.exports.is_some() {
+            tables.push(stock_table(&self.config));
+        }
+        if rows.sales_transactions > 0 || rows.inventory_updates > 0 {
+            let chain = Chain::new(&self.config);
+            tables.extend([chain.products_table(), chain.stores_table(), chain.opening_stock_table()]);
+        }
+        tables
+    }
+
+    /// What a lake must answer that has taken in all events, the exports (if configured), the landing sets and
+    /// [`Simulation::dimensions`]. Makes all events once and keeps none.
     pub fn truth(&self) -> Truth {
-        let mut truth = Truth::default();
-        let mut till: Option<PosTally> = None;
+        let mut tallies = Tallies::default();
+        for table in self.dimensions() {
+            tallies.add_dimension(&table.name, table.rows());
+        }
+        if let Some(wanted) = &self.config.exports {
+            let (_, counts) = exports(&self.config, wanted, tallies.till.get_or_insert_default());
+            tallies.add_counts(Stream::PosSales.name(), counts);
+        }
         for stream in self.streams() {
-            let mut events = self.events_with_truth(stream);
+            let mut events = Events::new(&self.config, stream, true);
             let mut batch = EventBatch::default();
             while events.next_into(&mut batch) {
                 batch.clear();
             }
-            truth.add_counts(stream, events.counts());
-            events.settle(&mut truth, &mut till);
+            events.settle(&mut tallies);
         }
-        if let Some(wanted) = &self.config.exports {
-            let (_, counts) = exports(&self.config, wanted, till.get_or_insert_default());
-            truth.add_counts(Stream::PosSales, counts);
+        if let Some(mut sets) = self.weekly(true) {
+            while sets.next_day().is_some() && sets.write_next(&mut Nowhere).is_ok() {}
+            sets.settle(&mut tallies);
         }
-        if let Some(till) = till {
-            truth.stock_rows = opening_stock(&self.config).count() as u64;
-            truth.add(till.answers(opening_stock(&self.config)));
-        }
-        truth
-    }
-
-    /// [`Simulation::pos_stock`] as the CSV file that the shop delivers, with its header.
-    pub fn pos_stock_csv(&self) -> String {
-        let mut stock = AnswerTable::new("pos_stock", &["product", "stock_quantity"]);
-        opening_stock(&self.config)
-            .for_each(|(product, quantity)| stock.push(vec![product.into(), quantity.to_string()]));
-        stock.to_csv()
-    }
-
-    /// The opening stock of the till's products: `pos_stock`'s rows (product, stock_quantity).
-    pub fn pos_stock(&self) -> Vec<(&'static str, i64)> {
-        opening_stock(&self.config).collect()
+        tallies.into_truth(&self.config)
     }
 }
 
 /// The messages of one stream. As an iterator it hands out owned events; [`Events::next_into`] is the fast way.
 pub struct Events {
     stream: Stream,
-    source: Source,
-}
-
-enum Source {
-    PosSales(Box<Generator<PosSales>>),
-    Invoices(Box<Generator<Invoices>>),
-    SalesTransactions(Box<Generator<SalesTransactions>>),
+    source: Box<dyn Source>,
 }
 
 impl Events {
     fn new(config: &SimConfig, stream: Stream, truth: bool) -> Events {
-        let source = match stream {
-            Stream::PosSales => Source::PosSales(Box::new(Generator::new(config, PosSales::new(), truth))),
-            Stream::Invoices => Source::Invoices(Box::new(Generator::new(config, Invoices::new(), truth))),
-            Stream::SalesTransactions => {
-                let model = SalesTransactions::new(config.seed);
-                Source::SalesTransactions(Box::new(Generator::new(config, model, truth)))
-            }
+        let source: Box<dyn Source> = match stream {
+            Stream::PosSales => Box::new(Generator::new(config, PosSales::new(), truth)),
+            Stream::Invoices => Box::new(Generator::new(config, Invoices::new(), truth)),
+            Stream::SalesTransactions => Box::new(Generator::new(config, SalesTransactions::new(config), truth)),
+            Stream::InventoryUpdates => Box::new(Generator::new(config, InventoryUpdates::new(config), truth)),
+            Stream::SalesEvents => Box::new(Generator::new(config, SalesEvents::new(config), truth)),
         };
         Events { stream, source }
     }
@@ -118,35 +131,17 @@ impl Events {
 
     /// Appends the next message to a batch; false when there is none left. A batch holds less than 4 GiB.
     pub fn next_into(&mut self, batch: &mut EventBatch) -> bool {
-        match &mut self.source {
-            Source::PosSales(source) => source.step(batch),
-            Source::Invoices(source) => source.step(batch),
-            Source::SalesTransactions(source) => source.step(batch),
-        }
+        self.source.step(batch)
     }
 
     /// What was made so far.
     pub fn counts(&self) -> Counts {
-        match &self.source {
-            Source::PosSales(source) => source.counts(),
-            Source::Invoices(source) => source.counts(),
-            Source::SalesTransactions(source) => source.counts(),
-        }
+        self.source.counts()
     }
 
-    /// Adds the stream's answers to the truth; the till's go to `till`, because exports add to them.
-    pub(crate) fn settle(self, truth: &mut Truth, till: &mut Option<PosTally>) {
-        match self.source {
-            Source::PosSales(source) => {
-                if let Some(tally) = source.into_tally() {
-                    till.get_or_insert_default().merge(tally);
-                }
-            }
-            Source::Invoices(source) => truth.add(source.into_tally().map_or_else(Vec::new, |tally| tally.answers())),
-            Source::SalesTransactions(source) => {
-                truth.add(source.into_tally().map_or_else(Vec::new, |tally| tally.answers()));
-            }
-        }
+    /// Adds the stream's counts and, if it was asked for, its truth.
+    pub(crate) fn settle(self, tallies: &mut Tallies) {
+        self.source.settle(tallies);
     }
 }
 
@@ -167,5 +162,81 @@ impl Iterator for Events {
             key: batch.key(entry).to_vec(),
             payload: batch.payload(entry).to_vec(),
         })
+    }
+}
+
+/// The messages of several streams, in order of arrival over all of them.
+pub struct Arrivals {
+    feeds: Vec<Feed>,
+    /// The feed whose message was handed out last.
+    last: Option<usize>,
+}
+
+/// A message of [`Arrivals`], valid until the next one is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Stream that it belongs to.
+    pub stream: Stream,
+    /// Partition of the topic, from 0.
+    pub partition: i32,
+    /// When it arrives, in milliseconds since 1970 UTC.
+    pub arrived_at_ms: i64,
+    /// The key that chose the partition.
+    pub key: &'a [u8],
+    /// The message.
+    pub payload: &'a [u8],
+}
+
+/// A stream and its next message.
+struct Feed {
+    events: Events,
+    head: EventBatch,
+}
+
+impl Feed {
+    fn new(events: Events) -> Feed {
+        let mut feed = Feed { events, head: EventBatch::default() };
+        feed.advance();
+        feed
+    }
+
+    fn advance(&mut self) {
+        self.head.clear();
+        self.events.next_into(&mut self.head);
+    }
+
+    fn arrives(&self) -> i64 {
+        self.head.entries.first().map_or(i64::MAX, |entry| entry.arrived_at_ms)
+    }
+}
+
+impl Arrivals {
+    /// The streams.
+    pub fn streams(&self) -> Vec<Stream> {
+        self.feeds.iter().map(|feed| feed.events.stream()).collect()
+    }
+
+    /// The next message; of several at one millisecond, that of the first stream.
+    #[allow(clippy::should_implement_trait, reason = "what it hands out borrows from it")]
+    pub fn next(&mut self) -> Option<Arrival<'_>> {
+        if let Some(feed) = self.last.and_then(|last| self.feeds.get_mut(last)) {
+            feed.advance();
+        }
+        let (index, _) = self.feeds.iter().enumerate().min_by_key(|(_, feed)| feed.arrives())?;
+        self.last = Some(index);
+        let feed = &self.feeds[index];
+        let entry = feed.head.entries.first()?;
+        Some(Arrival {
+            stream: feed.events.stream(),
+            partition: entry.partition,
+            arrived_at_ms: entry.arrived_at_ms,
+            key: feed.head.key(entry),
+            payload: feed.head.payload(entry),
+        })
+    }
+
+    /// Adds the counts and truths of all streams.
+    pub(crate) fn settle(self, tallies: &mut Tallies) {
+        self.feeds.into_iter().for_each(|feed| feed.events.settle(tallies));
     }
 }

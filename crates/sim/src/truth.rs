@@ -4,92 +4,45 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::clock::{StampWriter, day_of};
-use crate::config::Stream;
+use crate::answer::AnswerTable;
+use crate::catalog::Chain;
+use crate::config::SimConfig;
 use crate::error::SimError;
 use crate::event::Counts;
-
-/// The answer of one named query: its columns in order, and rows of text, an empty one being null.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerTable {
-    /// Name of the query.
-    pub name: String,
-    /// Its columns.
-    pub columns: Vec<String>,
-    /// Its rows, each as wide as the columns; instants are UTC, decimals have all places of their type.
-    pub rows: Vec<Vec<String>>,
-}
-
-impl AnswerTable {
-    pub(crate) fn new(name: &str, columns: &[&str]) -> AnswerTable {
-        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-        AnswerTable { name: name.to_owned(), columns, rows: Vec::new() }
-    }
-
-    pub(crate) fn push(&mut self, row: Vec<String>) {
-        debug_assert_eq!(row.len(), self.columns.len());
-        self.rows.push(row);
-    }
-
-    /// The table as CSV with a header; fields are quoted where they must be.
-    pub fn to_csv(&self) -> String {
-        let mut text = String::new();
-        for row in std::iter::once(&self.columns).chain(&self.rows) {
-            for (index, field) in row.iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                push_csv_field(field, &mut text);
-            }
-            text.push('\n');
-        }
-        text
-    }
-}
-
-/// Appends a CSV field, in quotes if it holds a comma, a quote or a line break.
-pub(crate) fn push_csv_field(field: &str, out: &mut String) {
-    if field.contains([',', '"', '\n', '\r']) {
-        out.push('"');
-        out.push_str(&field.replace('"', "\"\""));
-        out.push('"');
-    } else {
-        out.push_str(field);
-    }
-}
+use crate::stream::Stream;
+use crate::streams::inventory_updates::StockTally;
+use crate::streams::invoices::InvoiceTally;
+use crate::streams::pos_sales::{PosTally, opening_stock};
+use crate::streams::sales_transactions::SalesTally;
+use crate::tally::chain;
+use crate::tally::orders::OrderTally;
 
 /// What a lake must hold and answer once all events of a simulation are in it.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
-    /// The answer tables by name: `pos_totals`, `invoice_daily` and so on, for the streams that have rows.
+    /// The answer tables by name: `pos_totals`, `invoice_daily` and so on, for what has rows.
     pub answers: BTreeMap<String, AnswerTable>,
-    /// How many messages, facts and bad messages each stream has; the exports of the till count for `pos_sales`.
-    pub counts: BTreeMap<Stream, Counts>,
-    /// Rows of `pos_stock`, each of them good and another product; 0 without the till.
-    pub stock_rows: u64,
+    /// How many messages, facts and bad messages there are, by the name of the contract; the exports of the till count for
+    /// `pos_sales`.
+    pub counts: BTreeMap<String, Counts>,
 }
 
 impl Truth {
-    pub(crate) fn add(&mut self, tables: Vec<AnswerTable>) {
-        self.answers.extend(tables.into_iter().map(|table| (table.name.clone(), table)));
-    }
-
-    pub(crate) fn add_counts(&mut self, stream: Stream, counts: Counts) {
-        let sum = self.counts.entry(stream).or_default();
-        *sum = sum.plus(counts);
+    /// The counts of one stream.
+    pub fn counts_of(&self, stream: Stream) -> Counts {
+        self.counts.get(stream.name()).copied().unwrap_or_default()
     }
 
     /// The counts as a table: stream, events (all messages), facts (distinct ones), quarantined (messages).
     pub fn counts_table(&self) -> AnswerTable {
         let mut table = AnswerTable::new("counts", &["stream", "events", "facts", "quarantined"]);
-        let mut push = |name: &str, events: u64, facts: u64, quarantined: u64| {
-            table.push(vec![name.to_owned(), events.to_string(), facts.to_string(), quarantined.to_string()]);
-        };
-        for (stream, counts) in &self.counts {
-            push(stream.name(), counts.events, counts.facts, counts.quarantined);
-        }
-        if self.stock_rows > 0 {
-            push("pos_stock", self.stock_rows, self.stock_rows, 0);
+        for (name, counts) in &self.counts {
+            table.row(|row| {
+                row.text(name);
+                row.int(counts.events);
+                row.int(counts.facts);
+                row.int(counts.quarantined);
+            });
         }
         table
     }
@@ -106,20 +59,59 @@ impl Truth {
         fs::create_dir_all(folder).map_err(failed(folder))?;
         for table in self.answers.values().chain([&self.counts_table()]) {
             let path = folder.join(format!("{}.csv", table.name));
-            fs::write(&path, table.to_csv()).map_err(failed(&path))?;
+            fs::write(&path, table.as_csv()).map_err(failed(&path))?;
         }
         Ok(())
     }
 }
 
-/// An instant as answers have it: `YYYY-MM-DD HH:MM:SS` in UTC.
-pub(crate) fn stamp(at_us: i64) -> String {
-    let mut out = Vec::with_capacity(19);
-    StampWriter::new().write(at_us, b' ', &mut out);
-    String::from_utf8(out).expect("a time is ASCII")
+/// What was counted so far, by stream. One is there only if the truth of its stream was asked for.
+#[derive(Default)]
+pub(crate) struct Tallies {
+    pub till: Option<PosTally>,
+    pub invoices: Option<InvoiceTally>,
+    pub sales: Option<SalesTally>,
+    pub stock: Option<StockTally>,
+    pub orders: Option<OrderTally>,
+    /// Answers that were complete when their stream ended.
+    pub answers: Vec<AnswerTable>,
+    counts: BTreeMap<String, Counts>,
 }
 
-/// The day of an instant as answers have it: `YYYY-MM-DD` in UTC.
-pub(crate) fn day(at_us: i64) -> String {
-    day_of(at_us).to_string()
+impl Tallies {
+    /// Adds to the counts of a contract.
+    pub fn add_counts(&mut self, name: &str, counts: Counts) {
+        let sum = self.counts.entry(name.to_owned()).or_default();
+        *sum = sum.plus(counts);
+    }
+
+    /// Adds a file of good rows, each of them another fact.
+    pub fn add_dimension(&mut self, name: &str, rows: usize) {
+        self.add_counts(name, Counts { events: rows as u64, facts: rows as u64, ..Counts::default() });
+    }
+
+    /// Leaves the counts only.
+    pub fn forget_answers(&mut self) {
+        *self = Tallies { counts: std::mem::take(&mut self.counts), ..Tallies::default() };
+    }
+
+    /// The answers and counts.
+    pub fn into_truth(self, config: &SimConfig) -> Truth {
+        let mut tables = self.answers;
+        if let Some(till) = self.till {
+            tables.extend(till.answers(opening_stock(config)));
+        }
+        if let Some(invoices) = self.invoices {
+            tables.extend(invoices.answers());
+        }
+        if self.sales.is_some() || self.stock.is_some() {
+            let (sales, stock) = (self.sales.unwrap_or_default(), self.stock.unwrap_or_default());
+            tables.extend(chain::answers(&Chain::new(config), &sales, &stock, &self.counts));
+        }
+        if let Some(orders) = self.orders {
+            tables.extend(orders.answers(&self.counts));
+        }
+        let answers = tables.into_iter().map(|table| (table.name.clone(), table)).collect();
+        Truth { answers, counts: self.counts }
+    }
 }

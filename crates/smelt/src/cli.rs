@@ -1,8 +1,12 @@
 //! The command line, as plain data.
 
+mod sim;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::sim::{DirtArgs, SimArgs};
 
 /// Retail events from Kafka and landing files to Bronze, Silver and Gold tables, and answers about them in SQL.
 ///
@@ -261,33 +265,6 @@ pub struct MaintainArgs {
     /// Only these tables
     #[arg(long = "table", value_name = "TABLE")]
     pub tables: Vec<String>,
-}
-
-/// `smelt sim`
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  smelt sim --to landing --rows 100000 --seed 7 --truth")]
-pub struct SimArgs {
-    /// The folder to write the streams' files to
-    #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
-    /// Also write the right answers, one CSV a question, to the folder `truth` in it
-    #[arg(long)]
-    pub truth: bool,
-    /// Only these streams: pos_sales, invoices or sales_transactions [default: pos_sales and invoices]
-    #[arg(long = "stream", value_name = "STREAM")]
-    pub streams: Vec<sim::Stream>,
-    /// About how many events in all, before retries and corrections
-    #[arg(long, default_value_t = 100_000, value_name = "N")]
-    pub rows: u64,
-    /// How many days the events spread over
-    #[arg(long, default_value_t = 7, value_name = "N")]
-    pub days: u32,
-    /// Compress the files
-    #[arg(long)]
-    pub gzip: bool,
-    /// The seed: the same one gives the same bytes
-    #[arg(long, default_value_t = 42, value_name = "N")]
-    pub seed: u64,
 }
 
 /// `smelt completions`

@@ -7,7 +7,7 @@ use sim::{Rows, SimConfig, Simulation, Stream};
 use crate::world::{EVENTS, World, ask, events, input_options, number, project, shipped};
 
 fn simulated(rows: u64) -> SimConfig {
-    let rows = Rows { pos_sales: rows, invoices: rows / 2, sales_transactions: rows / 2 };
+    let rows = Rows { pos_sales: rows, invoices: rows / 2, sales_transactions: rows / 2, ..Rows::default() };
     SimConfig { rows, ..SimConfig::default() }
 }
 

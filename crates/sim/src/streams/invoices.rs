@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::answer::{AnswerTable, Row};
 use crate::bad::BadKind;
-use crate::clock::{DAY, MINUTE, SECOND, StampWriter};
-use crate::config::Stream;
+use crate::clock::{DAY, MINUTE, SECOND, StampWriter, day_of, stamp};
+use crate::fields::TimeForm;
 use crate::generator::{StreamModel, Style};
-use crate::json::{JsonObject, decimal, ratio, write_decimal, write_int, write_string};
+use crate::json::{JsonObject, write_int, write_string};
 use crate::rng::Rng;
-use crate::truth::{AnswerTable, day, stamp};
+use crate::stream::Stream;
+use crate::truth::Tallies;
 
 const COUNTRIES: [&str; 12] = [
     "United Kingdom",
@@ -104,14 +106,12 @@ impl Window {
         self.mills += invoice.cost();
     }
 
-    fn measures(&self) -> [String; 4] {
+    fn write(&self, row: &mut Row<'_>) {
         let both = i128::from(self.orders + self.returns);
-        [
-            both.to_string(),
-            decimal(self.mills, 3),
-            ratio(i128::from(self.returns), both),
-            ratio(self.mills, both * 1000),
-        ]
+        row.int(self.orders + self.returns);
+        row.decimal(self.mills, 3);
+        row.ratio(i128::from(self.returns), both);
+        row.ratio(self.mills, both * 1000);
     }
 }
 
@@ -129,23 +129,30 @@ impl InvoiceTally {
         let columns = ["day", "invoices", "net_sales", "units_ordered", "units_returned"];
         let mut daily = AnswerTable::new("invoice_daily", &columns);
         for (at, of_day) in &self.days {
-            daily.push(vec![
-                day(*at),
-                of_day.invoices.to_string(),
-                decimal(of_day.mills, 3),
-                of_day.ordered.to_string(),
-                of_day.returned.to_string(),
-            ]);
+            daily.row(|row| {
+                row.text(&day_of(*at).to_string());
+                row.int(of_day.invoices);
+                row.decimal(of_day.mills, 3);
+                row.int(of_day.ordered);
+                row.int(of_day.returned);
+            });
         }
         let kpis = ["opm", "total_sale_volume", "rate_of_return", "average_transaction_size"];
         let mut minute = AnswerTable::new("invoice_kpi_minute", &[&["window_start"], &kpis[..]].concat());
         for (at, window) in &self.minutes {
-            minute.push([vec![stamp(*at)], window.measures().to_vec()].concat());
+            minute.row(|row| {
+                row.text(&stamp(*at));
+                window.write(row);
+            });
         }
         let columns = [&["window_start", "country"], &kpis[..]].concat();
         let mut country = AnswerTable::new("invoice_kpi_minute_country", &columns);
         for ((at, place), window) in &self.by_country {
-            country.push([vec![stamp(*at), COUNTRIES[*place].to_owned()], window.measures().to_vec()].concat());
+            country.row(|row| {
+                row.text(&stamp(*at));
+                row.text(COUNTRIES[*place]);
+                window.write(row);
+            });
         }
         vec![daily, minute, country]
     }
@@ -156,18 +163,7 @@ impl StreamModel for Invoices {
     type Tally = InvoiceTally;
     const STREAM: Stream = Stream::Invoices;
     const EXACT_COPIES: bool = false;
-    const BAD_KINDS: &'static [BadKind] = &[
-        BadKind::RepeatedName,
-        BadKind::MissingField,
-        BadKind::NullField,
-        BadKind::StringForNumber,
-        BadKind::FractionForInt,
-        BadKind::TooManyDecimals,
-        BadKind::OutOfRange,
-        BadKind::BadTime,
-        BadKind::FutureTime,
-        BadKind::BrokenRule,
-    ];
+    const UNKNOWN_KINDS: &'static [BadKind] = &[BadKind::AliasTwice];
 
     fn fact(&mut self, at_us: i64, rng: &mut Rng) -> Invoice {
         let again = self.last.take().filter(|_| rng.below(100) == 0);
@@ -216,16 +212,7 @@ impl StreamModel for Invoices {
             Some(BadKind::NullField) => object.raw("country", "null"),
             _ => object.string("country", COUNTRIES[invoice.country]),
         }
-        match bad {
-            Some(BadKind::BadTime) => object.string("timestamp", "2024-02-30 10:00:00"),
-            Some(BadKind::FutureTime) => object.string("timestamp", "2999-12-31 23:59:59"),
-            _ => {
-                let text = object.name("timestamp");
-                text.push(b'"');
-                self.stamps.write(invoice.at_us, b' ', text);
-                text.push(b'"');
-            }
-        }
+        object.time("timestamp", invoice.at_us, TimeForm::Plain, bad, &mut self.stamps);
         let kind = if invoice.is_return { "RETURN" } else { "ORDER" };
         object.string("type", if bad == Some(BadKind::BrokenRule) { "REFUND" } else { kind });
         object.name("items").push(b'[');
@@ -254,6 +241,10 @@ impl StreamModel for Invoices {
         tally.minutes.entry(minute).or_default().add(invoice);
         tally.by_country.entry((minute, invoice.country)).or_default().add(invoice);
     }
+
+    fn settle(tally: InvoiceTally, tallies: &mut Tallies) {
+        tallies.invoices = Some(tally);
+    }
 }
 
 fn draw_items(rng: &mut Rng) -> Vec<Item> {
@@ -272,22 +263,13 @@ fn write_item(item: &Item, style: Style, bad: Option<BadKind>, out: &mut Vec<u8>
     let article = item.article as usize;
     // An article in 50 has no title and no number on the wire: only price and quantity are required.
     if !article.is_multiple_of(50) {
-        let sku = object.name("SKU");
-        sku.push(b'"');
-        write_int(20_000 + article as i64, sku);
-        sku.push(b'"');
+        object.quoted("SKU", |sku| write_int(20_000 + article as i64, sku));
         write_title(article, object.name("title"));
     }
-    match bad {
-        Some(BadKind::TooManyDecimals) => object.raw("unit_price", "2.5555"),
-        _ => write_decimal(i128::from(item.mills), 3, style.variant, object.name("unit_price")),
-    }
-    match bad {
-        Some(BadKind::StringForNumber) => object.raw("quantity", "\"2\""),
-        Some(BadKind::FractionForInt) => object.raw("quantity", "1.5"),
-        Some(BadKind::OutOfRange) => object.raw("quantity", "3000000000"),
-        _ => object.int("quantity", i64::from(item.quantity)),
-    }
+    object.price("unit_price", item.mills, 3, style.variant, bad);
+    // A null or a broken rule is in the invoice's own fields.
+    let bad = bad.filter(|bad| !matches!(bad, BadKind::NullField | BadKind::BrokenRule));
+    object.quantity("quantity", item.quantity, bad);
     object.close();
 }
 

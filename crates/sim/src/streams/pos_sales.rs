@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use chrono::Datelike;
 
+use crate::answer::{AnswerTable, Row};
 use crate::bad::BadKind;
 use crate::clock::{SECOND, StampWriter, day_of};
-use crate::config::{SimConfig, Stream};
+use crate::config::SimConfig;
+use crate::fields::TimeForm;
 use crate::generator::{StreamModel, Style};
-use crate::json::{JsonObject, decimal, write_decimal};
+use crate::json::{JsonObject, write_decimal, write_int};
 use crate::rng::Rng;
-use crate::truth::AnswerTable;
+use crate::stream::Stream;
+use crate::truth::Tallies;
 
 /// What the shop sells, with prices in cents. Names with a comma and a quote are there on purpose.
 pub(crate) const PRODUCTS: [(&str, i64); 21] = [
@@ -42,6 +45,18 @@ pub(crate) fn opening_stock(config: &SimConfig) -> impl Iterator<Item = (&'stati
     let lines = config.rows.pos_sales + config.exports.as_ref().map_or(0, |exports| exports.rows);
     let base = (lines as i64 * 3 / PRODUCTS.len() as i64 / 1000 + 1) * 1000;
     PRODUCTS.iter().enumerate().map(move |(index, (name, _))| (*name, base + 100 * index as i64))
+}
+
+/// `pos_stock`: product, stock_quantity.
+pub(crate) fn stock_table(config: &SimConfig) -> AnswerTable {
+    let mut table = AnswerTable::new("pos_stock", &["product", "stock_quantity"]);
+    for (product, quantity) in opening_stock(config) {
+        table.row(|row| {
+            row.text(product);
+            row.int(quantity);
+        });
+    }
+    table
 }
 
 /// One line of a sale. Its key is all that is written of it.
@@ -133,8 +148,9 @@ impl Group {
         self.cents += other.cents;
     }
 
-    fn units_and_sales(&self) -> [String; 2] {
-        [self.units.to_string(), decimal(self.cents, 2)]
+    fn write(&self, row: &mut Row<'_>) {
+        row.int(self.units);
+        row.decimal(self.cents, 2);
     }
 }
 
@@ -163,22 +179,33 @@ impl PosTally {
             total.add(*group);
             months.entry((*y, *m)).or_default().add(*group);
             products[*product].add(*group);
-            let [units, sales] = group.units_and_sales();
-            let name = PRODUCTS[*product].0.to_owned();
-            by_product_month.push(vec![y.to_string(), m.to_string(), name, units, sales]);
+            by_product_month.row(|row| {
+                row.int(*y);
+                row.int(*m);
+                row.text(PRODUCTS[*product].0);
+                group.write(row);
+            });
         }
         let mut totals = AnswerTable::new("pos_totals", &["sale_lines", "units", "sales"]);
-        let [units, sales] = total.units_and_sales();
-        totals.push(vec![total.lines.to_string(), units, sales]);
+        totals.row(|row| {
+            row.int(total.lines);
+            total.write(row);
+        });
         let mut monthly = AnswerTable::new("pos_monthly", &["y", "m", "units", "sales"]);
         for ((y, m), group) in months {
-            let [units, sales] = group.units_and_sales();
-            monthly.push(vec![y.to_string(), m.to_string(), units, sales]);
+            monthly.row(|row| {
+                row.int(y);
+                row.int(m);
+                group.write(row);
+            });
         }
         let mut by_product = AnswerTable::new("pos_product", &["product", "units", "sales", "stock_left"]);
         for ((name, opening), group) in stock.zip(products) {
-            let [units, sales] = group.units_and_sales();
-            by_product.push(vec![name.to_owned(), units, sales, (opening - group.units).to_string()]);
+            by_product.row(|row| {
+                row.text(name);
+                group.write(row);
+                row.int(opening - group.units);
+            });
         }
         vec![totals, monthly, by_product, by_product_month]
     }
@@ -189,18 +216,7 @@ impl StreamModel for PosSales {
     type Tally = PosTally;
     const STREAM: Stream = Stream::PosSales;
     const EXACT_COPIES: bool = true;
-    const BAD_KINDS: &'static [BadKind] = &[
-        BadKind::RepeatedName,
-        BadKind::AliasTwice,
-        BadKind::MissingField,
-        BadKind::NullField,
-        BadKind::StringForNumber,
-        BadKind::FractionForInt,
-        BadKind::TooManyDecimals,
-        BadKind::OutOfRange,
-        BadKind::BadTime,
-        BadKind::FutureTime,
-    ];
+    const UNKNOWN_KINDS: &'static [BadKind] = &[BadKind::BrokenRule];
 
     fn fact(&mut self, at_us: i64, rng: &mut Rng) -> Line {
         let mut line = self.baskets.line(at_us, rng);
@@ -213,12 +229,8 @@ impl StreamModel for PosSales {
         line
     }
 
-    fn correct(&mut self, _: &Line, _: &mut Rng) -> Option<Line> {
-        None
-    }
-
     fn key(&self, line: &Line, out: &mut Vec<u8>) {
-        crate::json::write_int(line.sale, out);
+        write_int(line.sale, out);
     }
 
     fn write(&mut self, line: &Line, style: Style, out: &mut Vec<u8>) {
@@ -231,30 +243,12 @@ impl StreamModel for PosSales {
         if bad != Some(BadKind::MissingField) {
             object.string("Product", PRODUCTS[line.product].0);
         }
-        match bad {
-            Some(BadKind::StringForNumber) => object.raw("Quantity_Sold", "\"2\""),
-            Some(BadKind::FractionForInt) => object.raw("Quantity_Sold", "1.5"),
-            Some(BadKind::OutOfRange) => object.raw("Quantity_Sold", "3000000000"),
-            Some(BadKind::NullField) => object.raw("Quantity_Sold", "null"),
-            _ => object.int("Quantity_Sold", i64::from(line.quantity)),
+        object.quantity("Quantity_Sold", line.quantity, bad);
+        if style.variant && bad.is_none() {
+            object.out.extend_from_slice(b".0");
         }
-        if style.variant {
-            object.out.extend_from_slice(if bad.is_none() { b".0" } else { b"" });
-        }
-        match bad {
-            Some(BadKind::TooManyDecimals) => object.raw("Each_Price", "11.955"),
-            _ => write_decimal(i128::from(line.cents), 2, style.variant, object.name("Each_Price")),
-        }
-        match bad {
-            Some(BadKind::BadTime) => object.string("Sale_Date", "2024-02-30 10:00:00"),
-            Some(BadKind::FutureTime) => object.string("Sale_Date", "2999-12-31 23:59:59"),
-            _ => {
-                let text = object.name("Sale_Date");
-                text.push(b'"');
-                self.stamps.write(line.at_us, b' ', text);
-                text.push(b'"');
-            }
-        }
+        object.price("Each_Price", line.cents, 2, style.variant, bad);
+        object.time("Sale_Date", line.at_us, TimeForm::Plain, bad, &mut self.stamps);
         if let Some(cents) = line.sales_cents {
             write_decimal(i128::from(cents), 2, true, object.name("Sales"));
         }
@@ -269,5 +263,9 @@ impl StreamModel for PosSales {
 
     fn count(tally: &mut PosTally, line: &Line) {
         tally.add(line);
+    }
+
+    fn settle(tally: PosTally, tallies: &mut Tallies) {
+        tallies.till.get_or_insert_default().merge(tally);
     }
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::bad::BadKind;
+use crate::catalog::{Chain, price_cents, push_product_id, push_store_id};
 use crate::clock::{HOUR, SECOND, StampWriter};
-use crate::config::Stream;
+use crate::config::SimConfig;
+use crate::fields::TimeForm;
 use crate::generator::{StreamModel, Style};
-use crate::json::{JsonObject, decimal, write_decimal};
+use crate::json::JsonObject;
 use crate::rng::{Rng, scramble};
-use crate::truth::{AnswerTable, stamp};
-
-const STORES: u32 = 50;
-const PRODUCTS: u32 = 1000;
+use crate::stream::Stream;
+use crate::truth::Tallies;
 
 /// One sale.
 #[derive(Debug, Clone)]
@@ -29,34 +29,35 @@ pub(crate) struct Sale {
 pub(crate) struct SalesTransactions {
     seed: u64,
     made: u64,
+    chain: Chain,
     stamps: StampWriter,
 }
 
 impl SalesTransactions {
-    pub fn new(seed: u64) -> SalesTransactions {
-        SalesTransactions { seed, made: 0, stamps: StampWriter::new() }
+    pub fn new(config: &SimConfig) -> SalesTransactions {
+        SalesTransactions { seed: config.seed, made: 0, chain: Chain::new(config), stamps: StampWriter::new() }
     }
 }
 
-/// Count, units and revenue in cents by (store, hour).
-#[derive(Debug, Default)]
-pub(crate) struct SalesTally(BTreeMap<(u32, i64), (u64, i64, i128)>);
+/// Units and revenue in cents.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Sold {
+    pub units: i64,
+    pub cents: i128,
+}
 
-impl SalesTally {
-    /// Totals by store and hour.
-    pub fn answers(&self) -> Vec<AnswerTable> {
-        let mut table = AnswerTable::new("sales_store_hour", &["store_id", "hour", "transactions", "units", "revenue"]);
-        for ((store, hour), (count, units, cents)) in &self.0 {
-            table.push(vec![
-                format!("W{store:03}"),
-                stamp(*hour),
-                count.to_string(),
-                units.to_string(),
-                decimal(*cents, 2),
-            ]);
-        }
-        vec![table]
+impl Sold {
+    pub fn add(&mut self, other: Sold) {
+        self.units += other.units;
+        self.cents += other.cents;
     }
+}
+
+/// What was sold, by (store, start of the hour) and by product.
+#[derive(Debug, Default)]
+pub(crate) struct SalesTally {
+    pub by_store_hour: BTreeMap<(u32, i64), Sold>,
+    pub by_product: BTreeMap<u32, Sold>,
 }
 
 impl StreamModel for SalesTransactions {
@@ -64,30 +65,18 @@ impl StreamModel for SalesTransactions {
     type Tally = SalesTally;
     const STREAM: Stream = Stream::SalesTransactions;
     const EXACT_COPIES: bool = false;
-    const BAD_KINDS: &'static [BadKind] = &[
-        BadKind::RepeatedName,
-        BadKind::AliasTwice,
-        BadKind::MissingField,
-        BadKind::NullField,
-        BadKind::StringForNumber,
-        BadKind::FractionForInt,
-        BadKind::TooManyDecimals,
-        BadKind::OutOfRange,
-        BadKind::BadTime,
-        BadKind::FutureTime,
-        BadKind::BrokenRule,
-    ];
+    const UNKNOWN_KINDS: &'static [BadKind] = &[];
 
     fn fact(&mut self, at_us: i64, rng: &mut Rng) -> Sale {
         self.made += 1;
-        let product = rng.skewed(PRODUCTS);
+        let product = rng.skewed(self.chain.products());
         Sale {
             id: scramble(self.seed ^ (self.made << 20)),
             at_us: at_us - at_us.rem_euclid(SECOND),
             product,
-            store: 1 + rng.below(STORES),
+            store: 1 + rng.below(self.chain.stores()),
             quantity: 1 + rng.skewed(6) as i32,
-            cents: 199 + i64::from(product) * 37 % 50_000 + i64::from(rng.below(3)) * 10,
+            cents: price_cents(product) + i64::from(rng.below(3)) * 10,
         }
     }
 
@@ -103,32 +92,21 @@ impl StreamModel for SalesTransactions {
     fn write(&mut self, sale: &Sale, style: Style, out: &mut Vec<u8>) {
         let bad = style.bad;
         let mut object = JsonObject::open(out, style.spaced);
-        let id = object.name("transaction_id");
-        id.push(b'"');
-        write_id(sale.id, id);
-        id.push(b'"');
-        let product = object.name("product_id");
-        product.extend_from_slice(b"\"P");
-        crate::json::write_int(i64::from(500 + sale.product), product);
-        product.push(b'"');
-        self.write_time(sale, style, &mut object);
-        match bad {
-            Some(BadKind::StringForNumber) => object.raw("quantity", "\"2\""),
-            Some(BadKind::FractionForInt) => object.raw("quantity", "1.5"),
-            Some(BadKind::OutOfRange) => object.raw("quantity", "3000000000"),
-            Some(BadKind::BrokenRule) => object.raw("quantity", "0"),
-            Some(BadKind::NullField) => object.raw("quantity", "null"),
-            _ => object.int("quantity", i64::from(sale.quantity)),
+        object.quoted("transaction_id", |id| write_id(sale.id, id));
+        object.quoted("product_id", |id| push_product_id(sale.product, id));
+        let (time, form) = if style.variant { ("timestamp_", TimeForm::Utc) } else { ("timestamp", TimeForm::Plain) };
+        object.time(time, sale.at_us, form, bad, &mut self.stamps);
+        if bad == Some(BadKind::AliasTwice) {
+            let other = if style.variant { "timestamp" } else { "timestamp_" };
+            object.time(other, sale.at_us, TimeForm::Plain, None, &mut self.stamps);
         }
-        match bad {
-            Some(BadKind::TooManyDecimals) => object.raw("unit_price", "10.005"),
-            Some(BadKind::MissingField) => {}
-            _ => write_decimal(i128::from(sale.cents), 2, style.variant, object.name("unit_price")),
+        object.quantity("quantity", sale.quantity, bad);
+        if bad != Some(BadKind::MissingField) {
+            object.price("unit_price", sale.cents, 2, style.variant, bad);
         }
-        let store = [b'"', b'W', b'0', b'0' + (sale.store / 10) as u8, b'0' + (sale.store % 10) as u8, b'"'];
-        object.name("store_id").extend_from_slice(&store);
+        object.quoted("store_id", |id| push_store_id(sale.store, id));
         if bad == Some(BadKind::RepeatedName) {
-            object.name("store_id").extend_from_slice(&store);
+            object.quoted("store_id", |id| push_store_id(sale.store, id));
         }
         if style.unknown {
             object.raw("loyalty", r#"{"tier":"gold","points":[3,1.50]}"#);
@@ -137,32 +115,14 @@ impl StreamModel for SalesTransactions {
     }
 
     fn count(tally: &mut SalesTally, sale: &Sale) {
-        let group = tally.0.entry((sale.store, sale.at_us - sale.at_us.rem_euclid(HOUR))).or_default();
-        group.0 += 1;
-        group.1 += i64::from(sale.quantity);
-        group.2 += i128::from(sale.cents) * i128::from(sale.quantity);
+        let sold = Sold { units: i64::from(sale.quantity), cents: i128::from(sale.cents) * i128::from(sale.quantity) };
+        let hour = sale.at_us - sale.at_us.rem_euclid(HOUR);
+        tally.by_store_hour.entry((sale.store, hour)).or_default().add(sold);
+        tally.by_product.entry(sale.product).or_default().add(sold);
     }
-}
 
-impl SalesTransactions {
-    fn write_time(&mut self, sale: &Sale, style: Style, object: &mut JsonObject<'_>) {
-        match style.bad {
-            Some(BadKind::BadTime) => return object.string("timestamp", "2024-13-45 25:61:00"),
-            Some(BadKind::FutureTime) => return object.string("timestamp", "2999-12-31 23:59:59"),
-            _ => {}
-        }
-        let (name, between) = if style.variant { ("timestamp_", b'T') } else { ("timestamp", b' ') };
-        let text = object.name(name);
-        text.push(b'"');
-        self.stamps.write(sale.at_us, between, text);
-        text.extend_from_slice(if style.variant { b"Z\"" } else { b"\"" });
-        if style.bad == Some(BadKind::AliasTwice) {
-            let other = if style.variant { "timestamp" } else { "timestamp_" };
-            let text = object.name(other);
-            text.push(b'"');
-            self.stamps.write(sale.at_us, b' ', text);
-            text.push(b'"');
-        }
+    fn settle(tally: SalesTally, tallies: &mut Tallies) {
+        tallies.sales = Some(tally);
     }
 }
 

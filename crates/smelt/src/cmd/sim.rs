@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use sim::{FolderOptions, Rows, SimConfig, Simulation, Stream};
+use sim::{Catalog, FolderOptions, RateShape, Rows, Shares, SimConfig, SimError, Simulation, Weekly};
 
-use crate::cli::SimArgs;
+use crate::cli::{DirtArgs, SimArgs};
 use crate::progress::{grouped, say};
 
 /// Writes the files and says what is in them.
@@ -13,14 +13,12 @@ use crate::progress::{grouped, say};
 /// # Errors
 /// Settings that cannot be followed, and I/O errors with the path.
 pub fn run(args: SimArgs) -> Result<ExitCode> {
-    let streams = if args.streams.is_empty() { vec![Stream::PosSales, Stream::Invoices] } else { args.streams };
-    let config =
-        SimConfig { seed: args.seed, days: args.days, rows: share_out(args.rows, &streams), ..SimConfig::default() };
-    let simulation = Simulation::new(config)?;
-    let truth = sim::write_folder(&simulation, &args.to, FolderOptions { gzip: args.gzip, truth: args.truth })?;
-    for (stream, counts) in &truth.counts {
+    let simulation = Simulation::new(config(&args)?)?;
+    let options = FolderOptions { gzip: args.gzip, truth: args.truth, rate: args.rate };
+    let truth = sim::write_folder(&simulation, &args.to, &options)?;
+    for (name, counts) in &truth.counts {
         say(&format!(
-            "{stream}: {} events: {} facts, {} bad",
+            "{name}: {} events: {} facts, {} bad",
             grouped(counts.events),
             grouped(counts.facts),
             grouped(counts.quarantined)
@@ -29,12 +27,45 @@ pub fn run(args: SimArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deals `rows` out to the streams evenly.
-pub fn share_out(rows: u64, streams: &[Stream]) -> Rows {
-    let each = |stream: Stream| if streams.contains(&stream) { rows / streams.len() as u64 } else { 0 };
-    Rows {
-        pos_sales: each(Stream::PosSales),
-        invoices: each(Stream::Invoices),
-        sales_transactions: each(Stream::SalesTransactions),
+fn config(args: &SimArgs) -> Result<SimConfig, SimError> {
+    let catalog = &args.catalog;
+    Ok(SimConfig {
+        seed: args.seed,
+        start: args.start,
+        days: args.days,
+        rows: rows(args)?,
+        shares: shares(&args.dirt),
+        shape: RateShape { peak: args.peak.clone(), ..RateShape::default() },
+        catalog: Catalog { products: catalog.products, stores: catalog.stores, customers: catalog.customers },
+        weekly: Weekly { full_extract_days: args.full_extract_days, ..Weekly::default() },
+        ..SimConfig::default()
+    })
+}
+
+/// The rows of each stream: its own number, or an even share of `--rows`.
+fn rows(args: &SimArgs) -> Result<Rows, SimError> {
+    if args.streams.is_empty() {
+        return Rows::even(args.rows, &Rows::NAMES);
+    }
+    let shared: Vec<&str> =
+        args.streams.iter().filter(|stream| stream.rows.is_none()).map(|stream| stream.name.as_str()).collect();
+    let mut rows = Rows::even(args.rows, &shared)?;
+    for stream in &args.streams {
+        if let Some(own) = stream.rows {
+            rows.set(&stream.name, own)?;
+        }
+    }
+    Ok(rows)
+}
+
+fn shares(args: &DirtArgs) -> Shares {
+    let base = if args.clean { Shares::clean() } else { Shares::default() };
+    Shares {
+        bad: args.bad.unwrap_or(base.bad),
+        duplicate: args.duplicate.unwrap_or(base.duplicate),
+        late: args.late.unwrap_or(base.late),
+        out_of_order: args.out_of_order.unwrap_or(base.out_of_order),
+        corrected: args.corrected.unwrap_or(base.corrected),
+        unknown: args.unknown.unwrap_or(base.unknown),
     }
 }

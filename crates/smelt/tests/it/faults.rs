@@ -93,6 +93,10 @@ fn pieces(from: &Path, to: &Path, streams: &[&str], lines: usize) -> Vec<(String
     }
 }
 
+/// Makes events of the till and of the international shop, with their truth.
+const SIM: [&str; 9] =
+    ["sim", "--to", "made", "--truth", "made/truth", "--stream", "pos_sales", "--stream", "invoices"];
+
 #[test]
 fn sigkill_at_random_moments_changes_no_answer() {
     let rows = size_from_env("TEST_KILL_ROWS", 1_000_000);
@@ -100,7 +104,8 @@ fn sigkill_at_random_moments_changes_no_answer() {
     let mut random = Random::from_env();
     let lake = Lake::new();
     let (made, landing) = (lake.folder().join("made"), lake.folder().join("landing"));
-    lake.run(["sim", "--to", "made", "--truth", "--rows", &rows.to_string(), "--seed", "11"]).fine();
+    let rows_text = rows.to_string();
+    lake.run([&SIM[..], &["--rows", &rows_text, "--seed", "11"]].concat()).fine();
     let waiting =
         pieces(&made, &lake.folder().join("waiting"), &["pos_sales", "invoices"], (rows / 150).max(1) as usize);
     for stream in ["pos_sales", "invoices"] {
@@ -187,7 +192,7 @@ fn check_truth(lake: &Lake, truth: &Path) {
 fn two_of_everything_at_once_count_once() {
     let lake = Lake::new();
     let made = lake.folder().join("made");
-    lake.run(["sim", "--to", "made", "--truth", "--rows", "60000", "--seed", "5"]).fine();
+    lake.run([&SIM[..], &["--rows", "60000", "--seed", "5"]].concat()).fine();
     let inputs: Vec<String> =
         ["pos_sales", "invoices"].iter().map(|stream| format!("{stream}={}", made.join(stream).display())).collect();
     for args in [vec!["ingest", "--input", &inputs[0], "--input", &inputs[1]], vec!["refine"]] {
