@@ -54,7 +54,8 @@ pub(crate) fn jobs(
         Some(day) if jobs.is_empty() => Err(IngestError::Option {
             key: "day".to_owned(),
             value: day.to_string(),
-            expected: "a landing set among the streams of this run: only the files of a set are asked for by day".to_owned(),
+            expected: "a landing set among the streams of this run: only the files of a set are asked for by day"
+                .to_owned(),
         }),
         _ => Ok(jobs),
     }
@@ -76,9 +77,8 @@ fn places(
     let inputs: Vec<&str> =
         options.inputs.iter().filter(|(stream, _)| stream == name).map(|(_, path)| path.as_str()).collect();
     if !inputs.is_empty() {
-        let place_of = |path: &str| {
-            Ok(SetPlace { place: Arc::new(place(env, options, name, path)?), members: members.to_vec() })
-        };
+        let place_of =
+            |path: &str| Ok(SetPlace { place: Arc::new(place(env, options, name, path)?), members: members.to_vec() });
         return inputs.into_iter().map(place_of).collect();
     }
     let mut by_path: BTreeMap<&str, Vec<Arc<Contract>>> = BTreeMap::new();

@@ -16,8 +16,8 @@ use crate::sink::{Sink, SinkEnv};
 use crate::source::{Source, SourceError, outlet};
 use crate::stop::StopWatch;
 use crate::{
-    IngestEnv, IngestError, IngestOptions, IngestReport, Mode, Progress, ProgressEvent, SetReport, StreamReport, bronze,
-    record,
+    IngestEnv, IngestError, IngestOptions, IngestReport, Mode, Progress, ProgressEvent, SetReport, StreamReport,
+    bronze, record,
 };
 
 /// In once mode, a source whose commits are refused this often in a row gives up: somebody else is doing its work.

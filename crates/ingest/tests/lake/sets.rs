@@ -420,7 +420,10 @@ async fn two_runs_at_once_store_each_day_once() {
     let days: Vec<u32> = (1..=20).collect();
     let (a, b) = tokio::join!(world.ingest(input_options("shop", "in")), world.ingest(input_options("shop", "in")));
     assert!(!a.failed() && !b.failed(), "{a:?} {b:?}");
-    assert_eq!((a.counts().stored + b.counts().stored, a.sets[0].files.accepted + b.sets[0].files.accepted), (300, 100));
+    assert_eq!(
+        (a.counts().stored + b.counts().stored, a.sets[0].files.accepted + b.sets[0].files.accepted),
+        (300, 100)
+    );
     assert_days(&world.lake, &days, "with a lock").await;
 
     let memory = Arc::new(InMemory::new());

@@ -10,5 +10,6 @@ mod bad_input;
 mod demo;
 mod faults;
 mod first_day;
+mod sets;
 mod support;
 mod truth;

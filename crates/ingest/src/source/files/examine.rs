@@ -146,11 +146,7 @@ fn first_bytes(bytes: &Bytes) -> [u8; 4] {
     first
 }
 
-fn stream(
-    mut raw: Box<dyn Read + Send>,
-    found: &Found,
-    contract: Option<&Contract>,
-) -> io::Result<(String, Verdict)> {
+fn stream(mut raw: Box<dyn Read + Send>, found: &Found, contract: Option<&Contract>) -> io::Result<(String, Verdict)> {
     let mut first = [0; 4];
     raw.read_exact(&mut first)?;
     let hashed = Hashed::new(Box::new(Cursor::new(first).chain(raw)));

@@ -287,8 +287,7 @@ impl Ledger {
 
     /// Whether a version of this stream's file of `day` was accepted, or left out as the copy of one.
     pub fn has_day(&self, stream: &str, day: NaiveDate) -> bool {
-        let is_copy =
-            |row: &Entry| row.outcome == FileOutcome::Same && row.stream == stream && row.day == Some(day);
+        let is_copy = |row: &Entry| row.outcome == FileOutcome::Same && row.stream == stream && row.day == Some(day);
         let accepted = self.by_day.get(&(stream.to_owned(), day)).is_some_and(|numbers| !numbers.is_empty());
         accepted || self.latest.values().any(is_copy)
     }
@@ -329,8 +328,10 @@ impl Ledger {
             Some(table) => table.clone(),
             None => {
                 let mut spec = TableSpec::new(columns(&self.owner));
-                spec.description =
-                    Some(format!("landing files of {}: each version that was seen, and what it was", self.owner.name()));
+                spec.description = Some(format!(
+                    "landing files of {}: each version that was seen, and what it was",
+                    self.owner.name()
+                ));
                 let table = self.lake.create_table(&self.name(), &spec).await?;
                 self.table = Some(table.clone());
                 table

@@ -44,8 +44,10 @@ fn instant() -> DataType {
 
 /// The entries as rows that were seen at `seen_at_us`.
 pub(super) fn rows(owner: &Owner, entries: &[Entry], seen_at_us: i64) -> Result<RecordBatch, IngestError> {
-    let long = |value: fn(&Entry) -> Option<i64>| Arc::new(entries.iter().map(value).collect::<Int64Array>()) as ArrayRef;
-    let text = |value: fn(&Entry) -> Option<&str>| Arc::new(entries.iter().map(value).collect::<StringArray>()) as ArrayRef;
+    let long =
+        |value: fn(&Entry) -> Option<i64>| Arc::new(entries.iter().map(value).collect::<Int64Array>()) as ArrayRef;
+    let text =
+        |value: fn(&Entry) -> Option<&str>| Arc::new(entries.iter().map(value).collect::<StringArray>()) as ArrayRef;
     let modified: TimestampMicrosecondArray = entries.iter().map(|entry| Some(entry.modified_us)).collect();
     let mut arrays = vec![
         long(|entry| Some(entry.number)),

@@ -112,7 +112,11 @@ mod tests {
         check(&[("a", a, &Fate::Good)], &[], "b_20240229.csv is missing");
         check(&[], &[], "a_20240229.csv is missing; b_20240229.csv is missing");
         check(&[("a", a, &cut), ("b", b, &empty)], &[], "a_20240229.csv: is cut; b_20240229.csv is empty");
-        check(&[("a", a, &Fate::Good), ("b", b, &Fate::Good), ("b", copy, &empty)], &[], "again/b_20240229.csv is empty");
+        check(
+            &[("a", a, &Fate::Good), ("b", b, &Fate::Good), ("b", copy, &empty)],
+            &[],
+            "again/b_20240229.csv is empty",
+        );
         check(&[("a", a, &Fate::Unsettled), ("b", b, &empty)], &[], "unsettled");
     }
 }

@@ -103,7 +103,8 @@ pub(super) async fn list(set: &str, places: &[SetPlace], notes: &mut Notes) -> R
 }
 
 fn claim(members: &[Arc<Contract>], path: &str) -> Option<(Arc<Contract>, NaiveDate)> {
-    let mut claims = members.iter().filter_map(|member| Some((Arc::clone(member), member.files.as_ref()?.date_in(path)?)));
+    let mut claims =
+        members.iter().filter_map(|member| Some((Arc::clone(member), member.files.as_ref()?.date_in(path)?)));
     claims.next().filter(|_| claims.next().is_none())
 }
 
