@@ -85,6 +85,14 @@ impl Owner {
         }
     }
 
+    /// Whether names have to state a day.
+    fn is_dated(&self) -> bool {
+        match self {
+            Self::Stream(contract) => contract.files.as_ref().is_some_and(|files| files.date.is_some()),
+            Self::Set(_) => true,
+        }
+    }
+
     /// The ledger as an input of Bronze tables.
     pub fn input(&self) -> Arc<str> {
         format!("files:{}", self.name()).into()
@@ -261,6 +269,7 @@ impl Ledger {
         let entry = self.latest(stream, path).filter(|entry| entry.size == size && entry.stamp == stamp)?;
         let is_copy = entry.outcome == FileOutcome::Refused
             && !entry.hash.is_empty()
+            && self.owner.is_dated()
             && entry.day.is_none()
             && self.same_content(&entry.hash, stream, None).is_some();
         (!is_copy).then_some(entry)
