@@ -26,11 +26,13 @@ mod lock;
 mod options;
 mod pending;
 mod plan;
+mod plan_sets;
 pub mod progress;
 mod record;
 pub mod records;
 mod report;
 mod run;
+mod run_sets;
 mod sink;
 mod source;
 mod stop;
@@ -38,5 +40,8 @@ mod stop;
 pub use error::IngestError;
 pub use options::{Clock, FlushPolicy, IngestEnv, IngestOptions, Mode};
 pub use progress::{Progress, ProgressEvent, Silent};
-pub use report::{Counts, FileCounts, FileNote, FileOutcome, IngestReport, MAX_NOTES, StreamReport};
+pub use report::{
+    Counts, FileCounts, FileNote, FileOutcome, IncompleteFile, IncompleteSet, IngestReport, Lack, MAX_NOTES, SetReport,
+    StreamReport,
+};
 pub use run::run;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use schema::Project;
 use store::Lake;
 
@@ -64,10 +64,14 @@ impl Default for FlushPolicy {
 /// What a run takes, and how.
 #[derive(Clone)]
 pub struct IngestOptions {
-    /// The streams to run; with no stream and no input named: every stream whose source is configured.
+    /// The streams and landing sets to run, a set as a whole; with none and no input named: every one whose source is
+    /// configured.
     pub streams: Vec<String>,
-    /// `(stream, path)`: a file, a folder, a glob or a URL that feeds the stream instead of what its contract names.
+    /// `(stream or set, path)`: a file, a folder, a glob or a URL that feeds it instead of what its contract names.
     pub inputs: Vec<(String, String)>,
+    /// The day that each landing set must have: a file of it that is not there is missing, also if none is. Later days
+    /// are not due yet.
+    pub day: Option<NaiveDate>,
     /// Once or follow.
     pub mode: Mode,
     /// When to commit.
@@ -93,6 +97,7 @@ impl Default for IngestOptions {
         Self {
             streams: Vec::new(),
             inputs: Vec::new(),
+            day: None,
             mode: Mode::Once,
             flush: FlushPolicy::default(),
             kafka: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! Which streams run, and from which sources.
+//! Which streams and sets run, and from which sources.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schema::Contract;
 
 use crate::decoders::{Decoders, SharedDecoders};
+use crate::plan_sets::{self, SetJob};
 use crate::source::Source;
 use crate::source::files::{FileSettings, FileSource, Place, PlaceError};
 use crate::source::kafka::{KafkaSettings, KafkaSource};
@@ -22,28 +23,81 @@ pub(crate) struct Job {
     pub files: bool,
 }
 
-/// The jobs of a run, by the streams' names.
+/// What a run does.
+pub(crate) struct Plan {
+    /// The jobs of single streams, by the streams' names.
+    pub jobs: Vec<Job>,
+    /// The landing sets, by their names.
+    pub sets: Vec<SetJob>,
+}
+
+/// What a run does.
 ///
 /// # Errors
 /// What the user wrote cannot be used: streams that no contract names, streams that were named and have no source, rules
 /// that are no conditions, options of a source.
-pub(crate) fn jobs(
+pub(crate) fn plan(
     env: &IngestEnv,
     options: &IngestOptions,
     progress: &Arc<dyn Progress>,
-) -> Result<Vec<Job>, IngestError> {
-    let named: BTreeSet<&str> =
-        options.streams.iter().map(String::as_str).chain(options.inputs.iter().map(|(s, _)| s.as_str())).collect();
-    for name in &named {
-        if !env.project.contracts.contains_key(*name) {
-            let known = env.project.contracts.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(IngestError::UnknownStream { name: (*name).to_owned(), known });
+) -> Result<Plan, IngestError> {
+    let named = Named::of(env, options)?;
+    let sets = plan_sets::jobs(env, options, progress, &named)?;
+    Ok(Plan { jobs: jobs(env, options, progress, &named)?, sets })
+}
+
+/// The streams and sets that were named; none: all that are configured.
+pub(crate) struct Named<'a>(BTreeSet<&'a str>);
+
+impl<'a> Named<'a> {
+    fn of(env: &IngestEnv, options: &'a IngestOptions) -> Result<Self, IngestError> {
+        let named: BTreeSet<&str> =
+            options.streams.iter().map(String::as_str).chain(options.inputs.iter().map(|(s, _)| s.as_str())).collect();
+        let sets = env.project.sets();
+        for name in &named {
+            match env.project.contracts.get(*name).map(|contract| contract.set()) {
+                None if sets.contains_key(name) => {}
+                Some(None) => {}
+                Some(Some(set)) => {
+                    return Err(IngestError::Option {
+                        key: "stream".to_owned(),
+                        value: (*name).to_owned(),
+                        expected: format!("{set}, the landing set that it is a member of: its files come together"),
+                    });
+                }
+                None => {
+                    let streams = env.project.contracts.values().filter(|contract| contract.set().is_none());
+                    let mut known: Vec<&str> = streams.map(|contract| contract.name.as_str()).collect();
+                    known.extend(sets.keys());
+                    known.sort_unstable();
+                    return Err(IngestError::UnknownStream { name: (*name).to_owned(), known: known.join(", ") });
+                }
+            }
         }
+        Ok(Self(named))
     }
+
+    /// Whether nothing was named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a stream or set runs if it is configured.
+    pub fn wants(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.contains(name)
+    }
+}
+
+fn jobs(
+    env: &IngestEnv,
+    options: &IngestOptions,
+    progress: &Arc<dyn Progress>,
+    named: &Named<'_>,
+) -> Result<Vec<Job>, IngestError> {
     let mut jobs = Vec::new();
     for contract in env.project.contracts.values() {
-        let wanted = named.is_empty() || named.contains(contract.name.as_str());
-        if !wanted {
+        // The members of a set are named by its name.
+        if !named.wants(contract.set().unwrap_or(&contract.name)) {
             continue;
         }
         let contract = Arc::new(contract.clone());
@@ -53,7 +107,8 @@ pub(crate) fn jobs(
             None => planner.real(!named.is_empty()),
         };
         if opened.is_empty() {
-            if named.is_empty() {
+            // The files of a set's member are the set's matter.
+            if named.is_empty() || contract.set().is_some() {
                 continue;
             }
             let why = "its contract names no landing files, and no topic of a configured Kafka; give --input or \
@@ -105,9 +160,12 @@ impl Planner<'_> {
             .options
             .inputs
             .iter()
-            .filter(|(s, _)| *s == self.contract.name)
+            .filter(|(s, _)| s == self.contract.set().unwrap_or(&self.contract.name))
             .map(|(_, path)| path.as_str())
             .collect();
+        if !inputs.is_empty() && self.contract.set().is_some() {
+            return Vec::new();
+        }
         if !inputs.is_empty() {
             return inputs.into_iter().map(|path| Opened { source: self.files(path), files: true }).collect();
         }
@@ -123,7 +181,9 @@ impl Planner<'_> {
             let source = KafkaSource::new(self.env.lake.clone(), Arc::clone(&self.contract), spec.clone(), settings);
             opened.push(Opened { source: source.map(|s| Box::new(s) as Box<dyn Source>), files: false });
         }
-        if let Some(spec) = &self.contract.files {
+        if let Some(spec) = &self.contract.files
+            && spec.set.is_none()
+        {
             let source = self.files(&spec.path);
             // A landing folder that nobody made yet is a source that is not configured, unless it was asked for.
             let is_absent = matches!(source, Err(IngestError::NoInput { .. }));
@@ -135,20 +195,33 @@ impl Planner<'_> {
     }
 
     fn files(&self, path: &str) -> Result<Box<dyn Source>, IngestError> {
-        let (stream, input) = (self.contract.name.clone(), path.to_owned());
-        let place = Place::parse(path, &self.env.root, &self.options.storage).map_err(|error| match error {
-            PlaceError::Absent => IngestError::NoInput { stream, input },
-            PlaceError::Unfit(reason) => IngestError::Input { stream, input, reason },
-        })?;
-        let settings = FileSettings {
-            mode: self.options.mode,
-            settle: if self.options.mode == Mode::Once { std::time::Duration::ZERO } else { self.options.settle },
-            look_every: self.options.look_every,
-            lock_wait: self.options.lock_wait,
-            threads: self.options.thread_count(),
-            clock: Arc::clone(&self.env.clock),
-            progress: Arc::clone(self.progress),
-        };
+        let place = place(self.env, self.options, &self.contract.name, path)?;
+        let settings = file_settings(self.env, self.options, self.progress);
         Ok(Box::new(FileSource::new(self.env.lake.clone(), Arc::clone(&self.contract), place, settings)))
+    }
+}
+
+/// The landing place `path` of a stream or set.
+///
+/// # Errors
+/// [`IngestError::NoInput`] where there is nothing, [`IngestError::Input`] where it cannot be a landing place.
+pub(crate) fn place(env: &IngestEnv, options: &IngestOptions, stream: &str, path: &str) -> Result<Place, IngestError> {
+    let (stream, input) = (stream.to_owned(), path.to_owned());
+    Place::parse(path, &env.root, &options.storage).map_err(|error| match error {
+        PlaceError::Absent => IngestError::NoInput { stream, input },
+        PlaceError::Unfit(reason) => IngestError::Input { stream, input, reason },
+    })
+}
+
+/// How landing files are looked at by this run.
+pub(crate) fn file_settings(env: &IngestEnv, options: &IngestOptions, progress: &Arc<dyn Progress>) -> FileSettings {
+    FileSettings {
+        mode: options.mode,
+        settle: if options.mode == Mode::Once { std::time::Duration::ZERO } else { options.settle },
+        look_every: options.look_every,
+        lock_wait: options.lock_wait,
+        threads: options.thread_count(),
+        clock: Arc::clone(&env.clock),
+        progress: Arc::clone(progress),
     }
 }

@@ -1,6 +1,6 @@
 //! What a run tells while it runs; the binary draws it, a library user may ignore it.
 
-use crate::report::Counts;
+use crate::report::{Counts, IncompleteSet};
 
 /// Something that happened in a run. Rows are records of the source, bytes are bytes of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum ProgressEvent<'a> {
         /// Whether it needs attention.
         warning: bool,
     },
+    /// A day of a landing set is due and not complete; told once for each state of it.
+    Incomplete(&'a IncompleteSet),
     /// A source of a stream ended.
     Finished {
         /// The stream.

@@ -1,8 +1,10 @@
 //! What a run did, in numbers that add up: delivered = stored + quarantined.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::AddAssign;
 
+use chrono::NaiveDate;
 use serde::Serialize;
 
 /// How many records came and what became of them.
@@ -89,6 +91,8 @@ pub struct FileCounts {
     pub gone: u64,
     /// Unchanged versions that an earlier run refused and that still lie there.
     pub still_refused: u64,
+    /// Files of a set whose day is not complete: nothing of them is loaded before it is.
+    pub waiting: u64,
 }
 
 /// What one source of one stream gave.
@@ -136,6 +140,92 @@ impl StreamReport {
     }
 }
 
+/// What one landing set gave: which days were accepted and which are not complete. The rows are in the reports of its
+/// members.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SetReport {
+    /// The set.
+    pub set: String,
+    /// Where its files lie, as a person would name it.
+    pub source: String,
+    /// The files of all members, and those that no member claims.
+    pub files: FileCounts,
+    /// Landing files that need a word, at most [`MAX_NOTES`] of them.
+    pub notes: Vec<FileNote>,
+    /// Days of which this run accepted new files, ascending.
+    pub accepted: Vec<NaiveDate>,
+    /// Days that were due and not complete at the last look, ascending; nothing new of them is stored.
+    pub incomplete: Vec<IncompleteSet>,
+    /// Wall-clock seconds until the days were accepted.
+    pub seconds: f64,
+    /// Why no look was possible, if none was.
+    pub error: Option<String>,
+}
+
+impl SetReport {
+    /// Whether no look was possible, or a file was refused or gone. Incomplete days are another matter.
+    pub fn failed(&self) -> bool {
+        self.error.is_some() || self.files.refused > 0 || self.files.gone > 0
+    }
+}
+
+/// A day of a landing set of which files are missing or not complete, so that nothing new of it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IncompleteSet {
+    /// The set.
+    pub set: String,
+    /// The day that the names of its files state.
+    pub day: NaiveDate,
+    /// The files that hold it up, by the names of the members; at least one.
+    pub files: Vec<IncompleteFile>,
+}
+
+/// A file that holds up its set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IncompleteFile {
+    /// The member of the set.
+    pub stream: String,
+    /// Path relative to the landing root; of a missing file the name that was expected.
+    pub path: String,
+    /// What is wrong.
+    pub lack: Lack,
+    /// What is wrong, in words.
+    pub reason: String,
+}
+
+/// What is wrong with a file that holds up its set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// It is not there.
+    Missing,
+    /// It holds no byte.
+    Empty,
+    /// It is not whole, has not the columns or no row, or cannot be read.
+    Unfit,
+}
+
+impl fmt::Display for IncompleteSet {
+    /// `the set weekly of 2023-01-29 is not complete: store_20230129.csv is missing; …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the set {} of {} is not complete: ", self.set, self.day)?;
+        for (place, file) in self.files.iter().enumerate() {
+            let between = if place > 0 { "; " } else { "" };
+            write!(f, "{between}{file}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for IncompleteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.lack {
+            Lack::Missing | Lack::Empty => write!(f, "{} {}", self.path, self.reason),
+            Lack::Unfit => write!(f, "{}: {}", self.path, self.reason),
+        }
+    }
+}
+
 /// What a run did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct IngestReport {
@@ -143,6 +233,8 @@ pub struct IngestReport {
     pub run: String,
     /// One entry per source of a stream, in the order of the streams' names.
     pub streams: Vec<StreamReport>,
+    /// One entry per landing set, in the order of their names.
+    pub sets: Vec<SetReport>,
     /// Wall-clock seconds of the whole run.
     pub seconds: f64,
 }
@@ -157,8 +249,18 @@ impl IngestReport {
         sum
     }
 
-    /// Whether the run must end with exit code 1.
+    /// Whether a source or a set ended with an error: not all that was there was looked at.
+    pub fn broke(&self) -> bool {
+        self.streams.iter().any(|stream| stream.error.is_some()) || self.sets.iter().any(|set| set.error.is_some())
+    }
+
+    /// Whether a source ended with an error, or a landing file was refused or gone.
     pub fn failed(&self) -> bool {
-        self.streams.iter().any(StreamReport::failed)
+        self.streams.iter().any(StreamReport::failed) || self.sets.iter().any(SetReport::failed)
+    }
+
+    /// The days of all sets that are not complete: what an alert names.
+    pub fn incomplete(&self) -> impl Iterator<Item = &IncompleteSet> {
+        self.sets.iter().flat_map(|set| &set.incomplete)
     }
 }

@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::decoders::SharedDecoders;
 use crate::pending::Totals;
 use crate::plan::{self, Job};
+use crate::run_sets::{accept_days, run_set};
 use crate::sink::{Sink, SinkEnv};
 use crate::source::{Source, SourceError, outlet};
 use crate::stop::StopWatch;
 use crate::{
-    IngestEnv, IngestError, IngestOptions, IngestReport, Mode, Progress, ProgressEvent, StreamReport, bronze, record,
+    IngestEnv, IngestError, IngestOptions, IngestReport, Mode, Progress, ProgressEvent, SetReport, StreamReport,
+    bronze, record,
 };
 
 /// In once mode, a source whose commits are refused this often in a row gives up: somebody else is doing its work.
@@ -37,29 +39,17 @@ pub async fn run(
     progress: Arc<dyn Progress>,
 ) -> Result<IngestReport, IngestError> {
     let (begun, started) = (Instant::now(), (env.clock)());
-    let mut jobs = plan::jobs(&env, &options, &progress)?;
+    let plan = plan::plan(&env, &options, &progress)?;
     let mut report = IngestReport { run: record::name(&env.clock), ..IngestReport::default() };
     let env = Arc::new(RunEnv { env, options, cancel, progress });
-    let mut tasks = JoinSet::new();
-    if env.options.mode == Mode::Once {
-        let files: Vec<Job> = jobs.extract_if(.., |job| job.files).collect();
-        let env = Arc::clone(&env);
-        tasks.spawn(async move {
-            let mut reports = Vec::new();
-            for job in files {
-                reports.push(run_job(&env, job).await);
-            }
-            reports
-        });
-    }
-    for job in jobs {
-        let env = Arc::clone(&env);
-        tasks.spawn(async move { vec![run_job(&env, job).await] });
-    }
+    let mut tasks = start(&env, plan);
     while let Some(done) = tasks.join_next().await {
-        report.streams.extend(done.map_err(|e| IngestError::Internal(format!("a stream died: {e}")))?);
+        let (streams, sets) = done.map_err(|e| IngestError::Internal(format!("a stream died: {e}")))?;
+        report.streams.extend(streams);
+        report.sets.extend(sets);
     }
     report.streams.sort_by(|a, b| (&a.stream, &a.source).cmp(&(&b.stream, &b.source)));
+    report.sets.sort_by(|a, b| a.set.cmp(&b.set));
     report.seconds = begun.elapsed().as_secs_f64();
     env.env.lake.settle().await;
     record::write(&env.env.lake, &env.env.clock, started, &report).await;
@@ -67,14 +57,50 @@ pub async fn run(
 }
 
 /// What all jobs of a run share.
-struct RunEnv {
-    env: IngestEnv,
-    options: IngestOptions,
-    cancel: CancellationToken,
-    progress: Arc<dyn Progress>,
+pub(crate) struct RunEnv {
+    pub env: IngestEnv,
+    pub options: IngestOptions,
+    pub cancel: CancellationToken,
+    pub progress: Arc<dyn Progress>,
 }
 
-async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
+/// What a task of a run reports.
+pub(crate) type Reports = (Vec<StreamReport>, Vec<SetReport>);
+
+/// Starts the jobs of a run. In once mode those that load files run one after the other: each uses all cores.
+fn start(env: &Arc<RunEnv>, plan: plan::Plan) -> JoinSet<Reports> {
+    let plan::Plan { mut jobs, sets } = plan;
+    let mut tasks = JoinSet::new();
+    if env.options.mode == Mode::Once {
+        let files: Vec<Job> = jobs.extract_if(.., |job| job.files).collect();
+        let env = Arc::clone(env);
+        tasks.spawn(async move {
+            let mut reports = Reports::default();
+            for job in files {
+                reports.0.push(run_job(&env, job).await);
+            }
+            for set in sets {
+                let (streams, set) = run_set(&env, set).await;
+                reports.0.extend(streams);
+                reports.1.push(set);
+            }
+            reports
+        });
+    } else {
+        for set in sets {
+            jobs.extend(set.members);
+            let env = Arc::clone(env);
+            tasks.spawn(async move { (Vec::new(), vec![accept_days(&env, &set.name, set.set).await]) });
+        }
+    }
+    for job in jobs {
+        let env = Arc::clone(env);
+        tasks.spawn(async move { (vec![run_job(&env, job).await], Vec::new()) });
+    }
+    tasks
+}
+
+pub(crate) async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
     let begun = Instant::now();
     let mut report = StreamReport { stream: job.contract.name.clone(), ..StreamReport::default() };
     let result = match job.source {
@@ -105,7 +131,7 @@ async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &IngestError) -> String {
+pub(crate) fn chain(error: &IngestError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -136,26 +162,49 @@ async fn drive(
         progress: Arc::clone(&run.progress),
     };
     let mut watch = StopWatch::new(contract.stop);
-    let mut tries = 0;
+    let mut tries = Tries::default();
     loop {
         let commits = totals.commits;
         let Err(error) = once(run, &sink_env, source, &mut watch, totals).await else { return Ok(()) };
-        tries = if totals.commits > commits { 1 } else { tries + 1 };
-        let pause = match again(&error) {
-            Again::Now if run.options.mode == Mode::Follow || tries < MOST_CONFLICTS => {
-                *conflicts += 1;
-                tracing::info!(stream = contract.name, %error, "another run was first; starting again from the table");
-                Duration::from_millis(5) * tries.min(40)
-            }
-            Again::Later if run.options.mode == Mode::Follow => {
-                tracing::warn!(stream = contract.name, error = chain(&error), "storage failed; trying again");
-                LONGEST_PAUSE.min(Duration::from_millis(250) * 2u32.saturating_pow(tries.min(10)))
-            }
-            _ => return Err(error),
-        };
+        if totals.commits > commits {
+            tries = Tries::default();
+        }
+        let pause = tries.pause(error, run.options.mode, &contract.name, conflicts)?;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = run.cancel.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// How often something failed in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Tries(u32);
+
+impl Tries {
+    /// How long to wait before the next try; `conflicts` counts those that another run won.
+    ///
+    /// # Errors
+    /// The error itself, where another try would not help.
+    pub fn pause(
+        &mut self,
+        error: IngestError,
+        mode: Mode,
+        stream: &str,
+        conflicts: &mut u64,
+    ) -> Result<Duration, IngestError> {
+        self.0 += 1;
+        match again(&error) {
+            Again::Now if mode == Mode::Follow || self.0 < MOST_CONFLICTS => {
+                *conflicts += 1;
+                tracing::info!(stream, %error, "another run was first; starting again from the table");
+                Ok(Duration::from_millis(5) * self.0.min(40))
+            }
+            Again::Later if mode == Mode::Follow => {
+                tracing::warn!(stream, error = chain(&error), "storage failed; trying again");
+                Ok(LONGEST_PAUSE.min(Duration::from_millis(250) * 2u32.saturating_pow(self.0.min(10))))
+            }
+            _ => Err(error),
         }
     }
 }

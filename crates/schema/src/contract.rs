@@ -53,6 +53,11 @@ impl Contract {
         self.fields.iter().find(|f| f.name == name)
     }
 
+    /// The name of the landing set whose member the stream is.
+    pub fn set(&self) -> Option<&str> {
+        Some(self.files.as_ref()?.set.as_ref()?.name.as_str())
+    }
+
     /// The rules that quarantine, in field order: those of the fields, each named after its field.
     pub fn rules(&self) -> Vec<Rule> {
         self.fields.iter().filter_map(|field| field.rule.clone()).collect()
@@ -108,6 +113,17 @@ pub struct FilesSpec {
     /// A pattern of the date in a file's name (`sales_%Y%m%d.csv`), `*` for any text. With it a file's arrival is that
     /// date (00:00 in the contract's zone) and orders the versions of an entity.
     pub date: Option<String>,
+    /// The landing set whose member the stream is; a member always has a [`FilesSpec::date`].
+    pub set: Option<SetName>,
+}
+
+/// The landing set that a contract names: the files of a day of all its members are accepted together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetName {
+    /// The set's name, which no stream has.
+    pub name: String,
+    /// Where the contract names it.
+    pub at: Location,
 }
 
 /// The format of landing files; compression is told from the content.

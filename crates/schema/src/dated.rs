@@ -1,6 +1,6 @@
 //! Dates in names of landing files: `sales_%Y%m%d.csv`.
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::{Datelike, NaiveDate, NaiveTime};
 
 use crate::zone::instant_of;
 use crate::{Contract, FilesSpec};
@@ -70,6 +70,20 @@ impl DatedName {
     pub(crate) fn date_in(&self, name: &str) -> Option<NaiveDate> {
         matched(&self.parts, name, [0; 3])
     }
+
+    /// The name of a file of `day`; `*` and what is no part of the date stand for any text.
+    fn name_on(&self, day: NaiveDate) -> String {
+        let part = |part: &Part| match part {
+            Part::Literal(c) => c.to_string(),
+            Part::Any => "*".to_owned(),
+            Part::Digits(_, Some(Unit::Year)) => format!("{:04}", day.year()),
+            Part::Digits(_, Some(Unit::ShortYear)) => format!("{:02}", day.year() % 100),
+            Part::Digits(_, Some(Unit::Month)) => format!("{:02}", day.month()),
+            Part::Digits(_, Some(Unit::Day)) => format!("{:02}", day.day()),
+            Part::Digits(n, None) => "?".repeat(*n),
+        };
+        self.parts.iter().map(part).collect()
+    }
 }
 
 /// Matches `name` against `parts`; `date` holds year, month and day found so far.
@@ -108,6 +122,11 @@ impl FilesSpec {
         let plain = file_name.strip_suffix(".gz").or_else(|| file_name.strip_suffix(".zst")).unwrap_or(file_name);
         pattern.date_in(plain).or_else(|| pattern.date_in(file_name))
     }
+
+    /// What a file of `day` is called, if the contract has a pattern: `*` for any text, `?` for any digit.
+    pub fn name_on(&self, day: NaiveDate) -> Option<String> {
+        Some(DatedName::parse(self.date.as_deref()?).ok()?.name_on(day))
+    }
 }
 
 impl Contract {
@@ -136,6 +155,18 @@ mod tests {
         check("*_%F*", "shop-7_2024-02-29_part2.csv", Some("2024-02-29"));
         check("*%y%m%d.*", "x240229.ndjson", Some("2024-02-29"));
         check("%Y%m%dT%H%M%S.csv", "20240229T031500.csv", Some("2024-02-29"));
+    }
+
+    #[test]
+    fn the_name_of_a_day() {
+        let day = NaiveDate::from_ymd_opt(2023, 1, 9).expect("a day");
+        for (pattern, name) in [
+            ("sales_%Y%m%d.csv", "sales_20230109.csv"),
+            ("*_%d-%m-%y_100%%.csv", "*_09-01-23_100%.csv"),
+            ("%FT%H%M.csv", "2023-01-09T????.csv"),
+        ] {
+            assert_eq!(DatedName::parse(pattern).expect("a pattern").name_on(day), name);
+        }
     }
 
     #[test]

@@ -54,7 +54,46 @@ impl Project {
         for (name, folder) in folders {
             project.add(folder.parse(name)?)?;
         }
+        project.check_sets()?;
         Ok(project)
+    }
+
+    /// The landing sets: the contracts of each set's members, in the order of their names.
+    pub fn sets(&self) -> BTreeMap<&str, Vec<&Contract>> {
+        let mut sets: BTreeMap<&str, Vec<&Contract>> = BTreeMap::new();
+        for contract in self.contracts.values() {
+            if let Some(set) = contract.set() {
+                sets.entry(set).or_default().push(contract);
+            }
+        }
+        sets
+    }
+
+    /// A set shares its namespace with the streams, and no two members claim the same files.
+    fn check_sets(&self) -> Result<(), SchemaError> {
+        for members in self.sets().values() {
+            for (place, member) in members.iter().enumerate() {
+                let Some((files, set)) = member.files.as_ref().and_then(|f| Some((f, f.set.as_ref()?))) else {
+                    continue;
+                };
+                let duplicate = |what: String, other: &Contract| SchemaError::Duplicate {
+                    at: set.at.clone(),
+                    what,
+                    other: other.path.clone(),
+                };
+                if let Some(stream) = self.contracts.get(&set.name) {
+                    return Err(duplicate(format!("`{}`, a stream and so no name of a set,", set.name), stream));
+                }
+                let claims = |other: &&&Contract| {
+                    other.files.as_ref().is_some_and(|f| f.path == files.path && f.date == files.date)
+                };
+                if let Some(other) = members[..place].iter().find(claims) {
+                    let pattern = files.date.as_deref().unwrap_or_default();
+                    return Err(duplicate(format!("`{pattern}` in {} of the set {}", files.path, set.name), other));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, model: Model) -> Result<(), SchemaError> {

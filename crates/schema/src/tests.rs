@@ -135,6 +135,34 @@ lines = { type = \"list\", fields = { n = { type = \"int\" } } }
 ";
 
 #[test]
+fn the_members_of_a_set_are_dated_and_claim_files_of_their_own() {
+    let member = |name: &str, set: &str, date: &str| {
+        let spec = format!("path = \"landing\", format = \"csv\", set = \"{set}\"{date}");
+        let text = STOCK.replace("path = \"landing\", format = \"csv\"", &spec);
+        file(&format!("models/bronze/{name}.toml"), &text)
+    };
+    let (a, b) = (", date = \"a_%Y%m%d.csv\"", ", date = \"b_%Y%m%d.csv\"");
+    let project = Project::parse([member("a", "both", a), member("b", "both", b)]).unwrap_or_else(|e| panic!("{e}"));
+    let sets = project.sets();
+    assert_eq!(sets["both"].iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+
+    let check = |files: Vec<SourceFile>, message: &str| {
+        let found = Project::parse(files).err().map_or("accepted".to_owned(), |e| e.to_string());
+        assert!(found.starts_with(message), "\n  found    {found}\n  expected {message}");
+    };
+    check(vec![member("a", "both", "")], "models/bronze/a.toml:4: key `files.date` is missing: expected a pattern");
+    check(vec![member("a", "Both", a)], "models/bronze/a.toml:4: `files.set` is \"Both\": expected the name of a");
+    check(
+        vec![member("a", "both", a), file("models/bronze/both.toml", STOCK)],
+        "models/bronze/a.toml:4: `both`, a stream and so no name of a set, is already defined in models/bronze/both.toml",
+    );
+    check(
+        vec![member("a", "both", a), member("b", "both", a)],
+        "models/bronze/b.toml:4: `a_%Y%m%d.csv` in landing of the set both is already defined in models/bronze/a.toml",
+    );
+}
+
+#[test]
 fn what_a_wrong_contract_is_told() {
     let check = |from: &str, to: &str, message: &str| {
         assert!(STOCK.contains(from), "{from}");

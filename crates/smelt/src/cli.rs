@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::sim::{DirtArgs, SimArgs};
+use crate::day::Day;
 
 /// Retail events from Kafka and landing files to Bronze, Silver and Gold tables, and answers about them in SQL.
 ///
@@ -119,15 +120,24 @@ pub struct InitArgs {
 #[command(
     after_help = "Examples:\n  smelt ingest                                        every stream that has a source\n  \
     smelt ingest --input pos_sales=exports/*.csv.gz     these files, under the contract pos_sales\n  \
-    smelt ingest --stream invoices --follow             until stopped (Ctrl-C commits what it has)"
+    smelt ingest --stream invoices --follow             until stopped (Ctrl-C commits what it has)\n  \
+    smelt ingest --stream weekly --day                  the job at 03:00: exit code 4 if files of yesterday's set lack"
 )]
 pub struct IngestArgs {
-    /// Only these streams
+    /// Only these streams; the name of a landing set stands for all its members
     #[arg(long = "stream", value_name = "STREAM")]
     pub streams: Vec<String>,
-    /// Files for a stream: a file, folder, glob or URL
+    /// Files for a stream or a landing set: a file, folder, glob or URL
     #[arg(long = "input", value_name = "STREAM=PATH")]
     pub inputs: Vec<String>,
+    /// The day of which each landing set that runs must have all files: YYYY-MM-DD, today or yesterday (the default
+    /// where no day follows), in the zone `time_zone` of smelt.toml
+    ///
+    /// A set is stored a day at a time, all files of a day or none. Any run that meets a day of which files are missing,
+    /// empty or cut names them, stores nothing new of that day, loads the days that are complete, and ends with exit code
+    /// 4. With this flag the day must be there even if no file of it is, and later days are not due yet.
+    #[arg(long, value_name = "DAY", num_args = 0..=1, default_missing_value = "yesterday", conflicts_with = "follow")]
+    pub day: Option<Day>,
     /// Take what is there and end (the default)
     #[arg(long, conflicts_with = "follow")]
     pub once: bool,

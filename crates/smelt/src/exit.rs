@@ -11,6 +11,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+/// The exit code of a run that found its input incomplete.
+pub const NOT_THERE_YET: u8 = 4;
+
 /// Wrong usage or configuration: exit code 2.
 #[derive(Debug)]
 pub struct Usage(pub String);

@@ -3,6 +3,7 @@
 mod app;
 mod cli;
 mod cmd;
+mod day;
 mod exit;
 mod logging;
 mod memory;

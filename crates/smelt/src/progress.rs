@@ -78,6 +78,9 @@ impl ingest::Progress for IngestProgress {
                 let mark = if warning { "warning: " } else { "" };
                 self.line(&format!("{mark}{stream}: {message}"));
             }
+            ProgressEvent::Incomplete(set) => {
+                self.line(&format!("warning: {set}; nothing new of that day is stored"));
+            }
             ProgressEvent::Finished { stream } => self.with_bar(stream, ProgressBar::finish_and_clear),
         }
     }

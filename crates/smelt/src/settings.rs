@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::day::Zone;
 use crate::exit::Usage;
 use crate::units::{ByteSize, Span};
 
@@ -20,6 +21,8 @@ pub struct Settings {
     pub lake: String,
     /// The folder or URL that the `files.path` of contracts is relative to.
     pub landing: String,
+    /// The zone whose days `--day today` and `--day yesterday` mean.
+    pub time_zone: Zone,
     /// Memory, cores and time.
     pub limits: Limits,
     /// How events become commits.
@@ -81,6 +84,7 @@ impl Default for Settings {
         Settings {
             lake: "lake".into(),
             landing: ".".into(),
+            time_zone: Zone(chrono_tz::Tz::UTC),
             limits: Limits::default(),
             ingest: Ingest::default(),
             refine: Refine::default(),
@@ -274,6 +278,8 @@ mod tests {
         assert!(error.contains("SMELT_LAEK") && error.contains("did you mean lake?"), "{error}");
         let error = load("", &[], &["limits.threads=many"]).expect_err("not a number");
         assert!(error.contains("limits.threads") && error.contains("whole number"), "{error}");
+        let error = load("", &[], &["time_zone=Berlin"]).expect_err("not a zone");
+        assert!(error.contains("Europe/Berlin"), "{error}");
         let error = load("", &[], &["limits.memory=lots"]).expect_err("not a size");
         assert!(error.contains("256MiB"), "{error}");
     }

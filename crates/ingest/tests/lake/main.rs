@@ -7,5 +7,6 @@ mod crash;
 mod faulty;
 mod files;
 mod kafka;
+mod sets;
 mod streams;
 mod world;

@@ -2,10 +2,12 @@
 
 use chrono_tz::Tz;
 
+use crate::name::is_identifier;
 use crate::text::field::fields;
 use crate::text::table::{Table, Toml, Value, closest};
 use crate::{
-    Contract, Drift, Field, FieldType, FilesSpec, Format, KafkaSpec, KafkaStart, RawPolicy, Rule, SchemaError, StopRule,
+    Contract, Drift, Field, FieldType, FilesSpec, Format, KafkaSpec, KafkaStart, RawPolicy, Rule, SchemaError, SetName,
+    StopRule,
 };
 
 const KEYS: &[&str] = &[
@@ -129,7 +131,7 @@ fn kafka(table: &Table<'_>) -> Result<Option<KafkaSpec>, SchemaError> {
 fn files(table: &Table<'_>) -> Result<Option<FilesSpec>, SchemaError> {
     let Some(value) = table.get("files") else { return Ok(None) };
     let expected = "a table such as { path = \"landing/sales\", format = \"ndjson\" }";
-    let table = value.table(&["path", "format", "delimiter", "date"], expected)?;
+    let table = value.table(&["path", "format", "delimiter", "date", "set"], expected)?;
     let csv = Format::Csv { delimiter: None };
     let format = table.need("format", "\"csv\" or \"ndjson\"")?.choice(&[("csv", csv), ("ndjson", Format::Ndjson)])?;
     let format = match table.get("delimiter") {
@@ -141,7 +143,19 @@ fn files(table: &Table<'_>) -> Result<Option<FilesSpec>, SchemaError> {
     if let (Some(value), Some(pattern)) = (table.get("date"), &date) {
         crate::dated::DatedName::parse(pattern).map_err(|expected| value.wrong(expected))?;
     }
-    Ok(Some(FilesSpec { path: table.text("path", "a file, a folder or a glob")?, format, date }))
+    Ok(Some(FilesSpec { path: table.text("path", "a file, a folder or a glob")?, format, date, set: set(&table)? }))
+}
+
+fn set(files: &Table<'_>) -> Result<Option<SetName>, SchemaError> {
+    let Some(value) = files.get("set") else { return Ok(None) };
+    let expected = "the name of a landing set: lower-case letters, digits and `_`, starting with a letter";
+    let name = value.text(expected)?;
+    if !is_identifier(&name) {
+        return Err(value.wrong(expected));
+    }
+    // The day of a file is what holds a set together.
+    files.need("date", "a pattern of file names, for example \"sales_%Y%m%d.csv\", because the stream is in a set")?;
+    Ok(Some(SetName { name, at: value.at() }))
 }
 
 fn delimiter(value: &Value<'_>) -> Result<u8, SchemaError> {

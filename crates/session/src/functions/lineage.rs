@@ -107,13 +107,18 @@ fn lineages(columns: &[ArrayRef], dated: bool) -> Result<StructArray> {
             at_is_known.append(arrived.is_valid(row));
             continue;
         };
+        at_is_known.append(dated && arrived.is_valid(row));
+        // A day that is delivered again under another name is later by its number, whatever the name is.
+        if dated && arrived.is_valid(row) {
+            names.append_value("");
+            continue;
+        }
         let key = match last.take() {
             Some((of, key)) if of == path => key,
             _ => natural_key(path),
         };
         names.append_value(&key);
         last = Some((path, key));
-        at_is_known.append(dated && arrived.is_valid(row));
     }
     let at = arrow::array::TimestampMicrosecondArray::new(
         arrived.values().clone(),
@@ -156,6 +161,6 @@ mod tests {
         check("kafka:c/sales", false, Some(1_000), "");
         check("kafka:c/sales", true, Some(1_000), "");
         check("files:pos/Sales_9.csv", false, None, "pos/Sales_00019.csv");
-        check("files:pos/Sales_9.csv", true, Some(1_000), "pos/Sales_00019.csv");
+        check("files:pos/Sales_9.csv", true, Some(1_000), "");
     }
 }

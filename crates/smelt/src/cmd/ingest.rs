@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use ingest::{FlushPolicy, IngestEnv, IngestOptions, IngestReport, Mode, StreamReport};
+use chrono::Utc;
+use ingest::{FileCounts, FlushPolicy, IngestEnv, IngestOptions, IngestReport, Mode, SetReport, StreamReport};
 
 use crate::app::{App, aws_variables};
 use crate::cli::{Common, IngestArgs};
-use crate::exit::Usage;
+use crate::exit::{NOT_THERE_YET, Usage};
 use crate::progress::{IngestProgress, counted, grouped, say};
 use crate::shutdown;
 
@@ -17,14 +18,22 @@ use crate::shutdown;
 ///
 /// # Errors
 /// Wrong usage, an unknown stream, a source or lake that fails. A refused landing file is no error of the run: the others
-/// are loaded, and the exit code is 1.
+/// are loaded, and the exit code is 1; it is 4 where a day of a landing set is not complete.
 pub async fn run(common: &Common, args: IngestArgs) -> Result<ExitCode> {
     let app = App::open(common).await?;
     let options = options(&app, &args)?;
     let env = IngestEnv::new(app.lake.clone(), Arc::clone(&app.project), app.landing());
     let report = ingest::run(env, options, shutdown::token()?, Arc::new(IngestProgress::new())).await?;
     summarise(&report);
-    Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(code(&report, args.follow))
+}
+
+/// A run that looked at everything says first what is not there yet. One that follows has waited for it.
+fn code(report: &IngestReport, follow: bool) -> ExitCode {
+    if !report.broke() && !follow && report.incomplete().next().is_some() {
+        return ExitCode::from(NOT_THERE_YET);
+    }
+    if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
@@ -41,6 +50,7 @@ fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
     Ok(IngestOptions {
         streams: args.streams.clone(),
         inputs,
+        day: args.day.map(|day| day.at(Utc::now(), settings.time_zone)),
         mode: if args.follow { Mode::Follow } else { Mode::Once },
         flush: FlushPolicy {
             rows: settings.ingest.flush_rows as u64,
@@ -57,7 +67,7 @@ fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
 
 /// Says what a run did: one line a source. What a landing file needs to have said was said when it was met.
 pub fn summarise(report: &IngestReport) {
-    if report.streams.is_empty() {
+    if report.streams.is_empty() && report.sets.is_empty() {
         say("nothing to ingest: no stream has a source here (see smelt ingest --help)");
     }
     for stream in &report.streams {
@@ -69,6 +79,41 @@ pub fn summarise(report: &IngestReport) {
             say(&format!("  failed: {error}"));
         }
     }
+    for set in &report.sets {
+        say(&set_line(set));
+        if let Some(error) = &set.error {
+            say(&format!("  failed: {error}"));
+        }
+    }
+}
+
+fn set_line(set: &SetReport) -> String {
+    let mut text = format!("{}: {} accepted", set.set, counted(set.accepted.len() as u64, "day"));
+    if !set.incomplete.is_empty() {
+        text.push_str(&format!(", {} not complete", grouped(set.incomplete.len() as u64)));
+    }
+    text + &files(&set.files)
+}
+
+/// `; 3 new files of 5, 1 same`; nothing where no file was seen.
+fn files(files: &FileCounts) -> String {
+    if files.seen == 0 {
+        return String::new();
+    }
+    let mut text = format!("; {} of {}", counted(files.accepted, "new file"), grouped(files.seen));
+    for (count, what) in [
+        (files.same, "same"),
+        (files.empty, "empty"),
+        (files.refused, "refused"),
+        (files.still_refused, "still refused"),
+        (files.gone, "gone"),
+        (files.waiting, "waiting"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {} {what}", grouped(count)));
+        }
+    }
+    text
 }
 
 fn line(stream: &StreamReport) -> String {
@@ -83,21 +128,7 @@ fn line(stream: &StreamReport) -> String {
     if counts.skipped > 0 {
         text.push_str(&format!(", {} skipped", grouped(counts.skipped)));
     }
-    let files = &stream.files;
-    if files.seen > 0 {
-        text.push_str(&format!("; {} of {}", counted(files.accepted, "new file"), grouped(files.seen)));
-        for (count, what) in [
-            (files.same, "same"),
-            (files.empty, "empty"),
-            (files.refused, "refused"),
-            (files.still_refused, "still refused"),
-            (files.gone, "gone"),
-        ] {
-            if count > 0 {
-                text.push_str(&format!(", {} {what}", grouped(count)));
-            }
-        }
-    }
+    text.push_str(&files(&stream.files));
     if stream.commits > 0 {
         text.push_str(&format!(
             "; {} in {:.1} s, {} events/s",

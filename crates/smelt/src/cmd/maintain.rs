@@ -27,8 +27,9 @@ pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
     for name in app.lake.tables().await? {
         tables.push(app.lake.table(&name).await?);
     }
-    for stream in app.project.contracts.keys() {
-        tables.extend(app.lake.open_table(&TableName::system(format!("landing/{stream}"))).await?);
+    let sets = app.project.sets();
+    for owner in app.project.contracts.keys().map(String::as_str).chain(sets.keys().copied()) {
+        tables.extend(app.lake.open_table(&TableName::system(format!("landing/{owner}"))).await?);
     }
     let needed = Needed::of(&app, &tables).await?;
     for table in wanted(&args, &tables)? {

@@ -11,5 +11,6 @@ mod demo;
 mod faults;
 mod first_day;
 mod publish;
+mod sets;
 mod support;
 mod truth;

@@ -4,24 +4,38 @@ use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use schema::{Contract, Format};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::head::Head;
 use super::place::{Found, Place, plain};
 use super::unit::{Compression, format_of};
-use crate::decode::{Origin, SplitLimits, Splitter};
+use crate::{FileOutcome, IngestError};
 
 /// Files up to this size are read whole before anything of them is decoded.
 pub(super) const SMALL: u64 = 8 << 20;
 
-/// A header that is longer than this is judged when the file is loaded.
-const HEADER_WITHIN: u64 = 64 << 10;
-
 /// Bytes read at a time from a larger file.
 pub(super) const BLOCK: usize = 4 << 20;
 
+/// Files that are judged by one job.
+const JOB_FILES: usize = 64;
+/// Bytes after which a job takes no more files.
+const JOB_BYTES: u64 = 16 << 20;
+
+/// A file that is to be looked at.
+pub(super) struct Look {
+    pub place: Arc<Place>,
+    pub found: Found,
+    /// The contract that it is to fit; without one, as its name is not as a contract says, only its content is hashed.
+    pub contract: Option<Arc<Contract>>,
+    /// Whether its bytes are to be held, if it is small.
+    pub hold: bool,
+}
+
 /// What a look at a file showed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Examined {
     pub found: Found,
     /// XXH3-128 of the file's bytes, hex; empty if they could not all be read.
@@ -40,22 +54,53 @@ pub(super) enum Verdict {
     Empty,
     /// Its content cannot be read as its contract says.
     Bad(String),
+    /// It was read without a contract: only its hash is known.
+    Hashed,
     /// The storage did not give its bytes: another look may.
     Unreadable(String),
     /// It changed while it was read: it is not finished.
     Changing,
 }
 
+impl Verdict {
+    /// What a ledger says of a file that is not accepted, and why; `None` for the verdicts that say nothing lasting.
+    pub fn refusal(&self) -> Option<(FileOutcome, &str)> {
+        match self {
+            Self::Good | Self::Hashed | Self::Changing => None,
+            Self::Empty => Some((FileOutcome::Empty, "is empty")),
+            Self::Bad(reason) | Self::Unreadable(reason) => Some((FileOutcome::Refused, reason)),
+        }
+    }
+}
+
+/// Reads and judges files on `threads` threads; the answers come in the order of the files.
+///
+/// # Errors
+/// Only when a thread dies.
+pub(super) async fn examine_all(looks: Vec<Look>, threads: usize) -> Result<Vec<Examined>, IngestError> {
+    let (mut jobs, mut job, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for look in looks {
+        bytes += look.found.size;
+        job.push(look);
+        if job.len() >= JOB_FILES || bytes >= JOB_BYTES {
+            jobs.push(std::mem::take(&mut job));
+            bytes = 0;
+        }
+    }
+    jobs.push(job);
+    let run = |job: Vec<Look>| tokio::task::spawn_blocking(move || job.into_iter().map(examine).collect::<Vec<_>>());
+    let looked = futures::stream::iter(jobs.into_iter().map(run)).buffered(threads.max(1));
+    let judged: Vec<Vec<Examined>> =
+        looked.try_collect().await.map_err(|e| IngestError::Internal(format!("a reader died: {e}")))?;
+    Ok(judged.into_iter().flatten().collect())
+}
+
 /// Reads a file and judges it. Blocks.
-pub(super) fn examine(place: &Place, found: Found, contract: &Contract, hold: bool) -> Examined {
+fn examine(look: Look) -> Examined {
+    let Look { place, found, contract, hold } = look;
+    let contract = contract.as_deref();
     let mut examined = Examined { found, hash: String::new(), verdict: Verdict::Good, held: None };
     let found = &examined.found;
-    if let Some(pattern) = contract.files.as_ref().and_then(|files| files.date.as_deref())
-        && contract.arrival_of(&found.path).is_none()
-    {
-        examined.verdict = Verdict::Bad(format!("the name states no date as {pattern} does"));
-        return examined;
-    }
     let raw = match place.open(&found.path, found.size, &found.stamp) {
         Ok(raw) => raw,
         Err(error) => {
@@ -101,19 +146,26 @@ fn first_bytes(bytes: &Bytes) -> [u8; 4] {
     first
 }
 
-fn stream(mut raw: Box<dyn Read + Send>, found: &Found, contract: &Contract) -> io::Result<(String, Verdict)> {
+fn stream(mut raw: Box<dyn Read + Send>, found: &Found, contract: Option<&Contract>) -> io::Result<(String, Verdict)> {
     let mut first = [0; 4];
     raw.read_exact(&mut first)?;
     let hashed = Hashed::new(Box::new(Cursor::new(first).chain(raw)));
     let hash = hashed.hash();
     let verdict = judge(Box::new(hashed), first, found, contract);
-    Ok((if verdict == Verdict::Good { hash.hex() } else { String::new() }, verdict))
+    let is_whole = matches!(verdict, Verdict::Good | Verdict::Hashed);
+    Ok((if is_whole { hash.hex() } else { String::new() }, verdict))
 }
 
-/// Reads the text behind `raw` to its end.
-fn judge(raw: Box<dyn Read + Send>, first: [u8; 4], found: &Found, contract: &Contract) -> Verdict {
+/// Reads what is behind `raw` to its end, as text if there is a contract that it is to fit.
+fn judge(raw: Box<dyn Read + Send>, first: [u8; 4], found: &Found, contract: Option<&Contract>) -> Verdict {
+    let Some(contract) = contract else {
+        return match drain(raw) {
+            Ok(()) => Verdict::Hashed,
+            Err(error) => Verdict::Unreadable(plain(&error)),
+        };
+    };
     let compression = Compression::of(&found.path, &first);
-    let mut text = match compression.decode(raw) {
+    let text = match compression.decode(raw) {
         Ok(text) => text,
         Err(error) => return Verdict::Bad(compression.explain(&error)),
     };
@@ -121,45 +173,44 @@ fn judge(raw: Box<dyn Read + Send>, first: [u8; 4], found: &Found, contract: &Co
         Some(files) => format_of(&found.path, &files.format),
         None => format_of(&found.path, &Format::Ndjson),
     };
-    let mut header = matches!(format, Format::Csv { .. }).then(|| header_check(contract, format));
-    let mut block = vec![0; (256 << 10).min(usize::try_from(found.size.max(64)).unwrap_or(256 << 10) * 4)];
-    let (mut length, mut last) = (0u64, b'\n');
+    let block = (256 << 10).min(usize::try_from(found.size.max(64)).unwrap_or(256 << 10) * 4);
+    match judge_text(text, Head::new(contract, format), block) {
+        Ok(verdict) => verdict,
+        Err(error) if compression == Compression::None => Verdict::Unreadable(plain(&error)),
+        Err(error) => Verdict::Bad(compression.explain(&error)),
+    }
+}
+
+/// Reads a text to its end: its head has to fit, its last line to be ended.
+fn judge_text(mut text: Box<dyn Read + Send>, mut head: Head, block: usize) -> io::Result<Verdict> {
+    let mut block = vec![0; block];
+    let (mut length, mut last, mut has_newline) = (0u64, b'\n', false);
     loop {
         let n = match text.read(&mut block) {
             Ok(0) => break,
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if compression == Compression::None => return Verdict::Unreadable(plain(&error)),
-            Err(error) => return Verdict::Bad(compression.explain(&error)),
+            Err(error) => return Err(error),
         };
         length += n as u64;
         last = block[n - 1];
-        if let Some(splitter) = &mut header {
-            if let Err(error) = splitter.push(&block[..n]) {
-                return Verdict::Bad(error.to_string());
-            }
-            if length >= HEADER_WITHIN {
-                header = None;
-            }
+        has_newline = has_newline || memchr::memchr(b'\n', &block[..n]).is_some();
+        if let Err(reason) = head.push(&block[..n]) {
+            return Ok(Verdict::Bad(reason));
         }
     }
     if length == 0 {
-        return Verdict::Empty;
+        return Ok(Verdict::Empty);
     }
-    if let Some(mut splitter) = header
-        && let Err(error) = splitter.finish()
-    {
-        return Verdict::Bad(error.to_string());
+    // Where lines end in `\n` or `\r\n`, a carriage return at the end is half of a line end.
+    if last != b'\n' && (last != b'\r' || has_newline) {
+        return Ok(Verdict::Bad("the last line is not ended: the file may be incomplete".to_owned()));
     }
-    if last != b'\n' && last != b'\r' {
-        return Verdict::Bad("the last line is not ended: the file may be incomplete".to_owned());
-    }
-    Verdict::Good
+    Ok(head.finish().map_or_else(Verdict::Bad, |()| Verdict::Good))
 }
 
-fn header_check(contract: &Contract, format: Format) -> Splitter {
-    let origin = Origin { source: Arc::from(""), partition: 0, arrived_at: 0 };
-    Splitter::new(contract, format, origin, SplitLimits::default())
+fn drain(mut raw: Box<dyn Read + Send>) -> io::Result<()> {
+    io::copy(&mut raw, &mut io::sink()).map(|_| ())
 }
 
 /// Lower-case hex of a content hash.

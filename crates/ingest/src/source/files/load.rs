@@ -1,6 +1,6 @@
 //! Loads accepted landing files: their bytes to record batches, each file ended by its position.
 
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use schema::{Contract, Format};
 
 use super::examine::{BLOCK, Hashed, SMALL, hex, read_whole};
 use super::ledger::Entry;
-use super::place::{Place, plain};
+use super::place::{Place, Places, plain};
 use super::unit::{Compression, format_of};
 use crate::IngestError;
 use crate::decode::{HeaderError, Origin, SplitLimits, Splitter};
@@ -21,18 +21,49 @@ pub(super) struct Load {
     pub held: Option<Bytes>,
 }
 
-/// How a round of loading ended.
-pub(super) enum LoadEnd {
+/// How a stretch of loading ended.
+enum LoadEnd {
     /// All files were handed over.
     All,
     /// The file at this place of the list is not the accepted version any more.
     Gone { index: usize, reason: String },
 }
 
+/// Files that are being loaded in the order of their numbers.
+pub(super) struct Loading {
+    env: LoadEnv,
+    loads: Arc<Vec<Load>>,
+    next: usize,
+}
+
+impl Loading {
+    /// Files to be loaded; nothing is read yet.
+    pub fn new(env: LoadEnv, loads: Vec<Load>) -> Self {
+        Self { env, loads: Arc::new(loads), next: 0 }
+    }
+
+    /// Loads until a file is not the accepted version any more, and returns it with the reason: it has to be withdrawn in
+    /// the ledger before the next call, so that no position ever passes it in silence. `None`: all are handed over.
+    ///
+    /// # Errors
+    /// When storage does not give the bytes of a file that is still there.
+    pub async fn until_gone(&mut self) -> Result<Option<(Entry, String)>, SourceError> {
+        let (loads, env, start) = (Arc::clone(&self.loads), self.env.clone(), self.next);
+        let end = tokio::task::spawn_blocking(move || load(&env, &loads, start)).await;
+        match end.map_err(|e| IngestError::Internal(format!("a reader died: {e}")))?? {
+            LoadEnd::All => Ok(None),
+            LoadEnd::Gone { index, reason } => {
+                self.next = index + 1;
+                Ok(Some((self.loads[index].entry.clone(), reason)))
+            }
+        }
+    }
+}
+
 /// What loading needs to know.
 #[derive(Clone)]
 pub(super) struct LoadEnv {
-    pub place: Place,
+    pub places: Places,
     pub contract: Arc<Contract>,
     pub input: Arc<str>,
     pub out: Outlet,
@@ -54,7 +85,7 @@ impl From<crate::source::Closed> for Failure {
 ///
 /// # Errors
 /// When storage does not give the bytes of a file that is still there.
-pub(super) fn load(env: &LoadEnv, loads: &[Load], start: usize) -> Result<LoadEnd, SourceError> {
+fn load(env: &LoadEnv, loads: &[Load], start: usize) -> Result<LoadEnd, SourceError> {
     for (index, load) in loads.iter().enumerate().skip(start) {
         let done = match &load.held {
             Some(bytes) => small(env, &load.entry, bytes.clone()),
@@ -70,12 +101,15 @@ pub(super) fn load(env: &LoadEnv, loads: &[Load], start: usize) -> Result<LoadEn
 }
 
 fn from_storage(env: &LoadEnv, entry: &Entry) -> Result<(), Failure> {
-    still_there(env, entry)?;
-    let raw = env.place.open(&entry.path, entry.size, &entry.stamp).map_err(|error| unreadable(env, entry, &error))?;
+    let no_place = || failed(env, entry, "the landing place in which it was accepted is not there".to_owned());
+    let place = env.places.holding(&entry.path).ok_or_else(no_place)?;
+    still_there(env, place, entry)?;
+    let raw =
+        place.open(&entry.path, entry.size, &entry.stamp).map_err(|error| unreadable(env, place, entry, &error))?;
     if entry.size > SMALL {
-        return large(env, entry, raw);
+        return large(env, place, entry, raw);
     }
-    let bytes = read_whole(raw, entry.size).map_err(|error| unreadable(env, entry, &error))?;
+    let bytes = read_whole(raw, entry.size).map_err(|error| unreadable(env, place, entry, &error))?;
     if hex(xxhash_rust::xxh3::xxh3_128(&bytes)) != entry.hash {
         return Err(Failure::Gone(CHANGED.to_owned()));
     }
@@ -83,14 +117,24 @@ fn from_storage(env: &LoadEnv, entry: &Entry) -> Result<(), Failure> {
 }
 
 const CHANGED: &str = "changed after it was accepted";
+const VANISHED: &str = "vanished after it was accepted";
 
-/// Compares the file with its ledger row.
-fn still_there(env: &LoadEnv, entry: &Entry) -> Result<(), Failure> {
-    match env.place.look(&entry.path) {
-        Ok(None) => Err(Failure::Gone("vanished after it was accepted".to_owned())),
+/// Why a file is surely not the version of its ledger row any more, as far as that shows without reading it. Blocks.
+///
+/// # Errors
+/// When the place cannot tell.
+pub(super) fn lost(place: &Place, entry: &Entry) -> io::Result<Option<&'static str>> {
+    Ok(match place.look(&entry.path)? {
+        None => Some(VANISHED),
         // The stamp alone says nothing: the hash tells whether the content is the accepted one.
-        Ok(Some((size, _))) if size != entry.size => Err(Failure::Gone(CHANGED.to_owned())),
-        Ok(Some(_)) => Ok(()),
+        Some((size, _)) => (size != entry.size).then_some(CHANGED),
+    })
+}
+
+fn still_there(env: &LoadEnv, place: &Place, entry: &Entry) -> Result<(), Failure> {
+    match lost(place, entry) {
+        Ok(None) => Ok(()),
+        Ok(Some(reason)) => Err(Failure::Gone(reason.to_owned())),
         Err(error) => Err(failed(env, entry, plain(&error))),
     }
 }
@@ -104,8 +148,8 @@ fn failed(env: &LoadEnv, entry: &Entry, reason: String) -> Failure {
 }
 
 /// An error in the middle: the file was replaced under us, or storage failed.
-fn unreadable(env: &LoadEnv, entry: &Entry, error: &std::io::Error) -> Failure {
-    match still_there(env, entry) {
+fn unreadable(env: &LoadEnv, place: &Place, entry: &Entry, error: &io::Error) -> Failure {
+    match still_there(env, place, entry) {
         Err(gone @ Failure::Gone(_)) => gone,
         _ => failed(env, entry, plain(error)),
     }
@@ -132,9 +176,9 @@ fn small(env: &LoadEnv, entry: &Entry, bytes: Bytes) -> Result<(), Failure> {
 }
 
 /// A file that is decoded while it is read: its rows stand alone until its hash proves that it is the accepted one.
-fn large(env: &LoadEnv, entry: &Entry, mut raw: Box<dyn Read + Send>) -> Result<(), Failure> {
+fn large(env: &LoadEnv, place: &Place, entry: &Entry, mut raw: Box<dyn Read + Send>) -> Result<(), Failure> {
     let mut first = [0; 4];
-    raw.read_exact(&mut first).map_err(|error| unreadable(env, entry, &error))?;
+    raw.read_exact(&mut first).map_err(|error| unreadable(env, place, entry, &error))?;
     env.out.blocking_send(Event::Alone)?;
     let hashed = Hashed::new(Box::new(Cursor::new(first).chain(raw)));
     let hash = hashed.hash();
@@ -149,7 +193,7 @@ fn large(env: &LoadEnv, entry: &Entry, mut raw: Box<dyn Read + Send>) -> Result<
         Ok(()) => Failure::Gone(CHANGED.to_owned()),
         // Data that was whole when it was accepted and is not now has changed.
         Err(Ended::Read(_)) if compression != Compression::None => Failure::Gone(CHANGED.to_owned()),
-        Err(Ended::Read(error)) => unreadable(env, entry, &error),
+        Err(Ended::Read(error)) => unreadable(env, place, entry, &error),
         Err(Ended::Other(failure)) => failure,
     };
     env.out.blocking_send(Event::Discard)?;
@@ -163,7 +207,7 @@ fn unfit(error: &HeaderError) -> Failure {
 
 /// Why reading a text ended early.
 enum Ended {
-    Read(std::io::Error),
+    Read(io::Error),
     Other(Failure),
 }
 
@@ -197,7 +241,7 @@ impl<'a> Splitting<'a> {
                 match text.read(&mut buffer[filled..]) {
                     Ok(0) => break,
                     Ok(n) => filled += n,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(Ended::Read(error)),
                 }
             }

@@ -56,6 +56,25 @@ enum Root {
     Remote { store: Arc<dyn ObjectStore>, prefix: ObjectPath },
 }
 
+/// The places of one source, in the order in which they were given.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<[Arc<Place>]>);
+
+impl From<Vec<Arc<Place>>> for Places {
+    fn from(places: Vec<Arc<Place>>) -> Self {
+        Self(places.into())
+    }
+}
+
+impl Places {
+    /// The place in which a file lies: the first that has it, or `None` if there is no place at all. Blocks where there
+    /// are several.
+    pub fn holding(&self, path: &str) -> Option<&Place> {
+        let has = |place: &&Arc<Place>| self.0.len() == 1 || matches!(place.look(path), Ok(Some(_)));
+        self.0.iter().find(has).or(self.0.first()).map(Arc::as_ref)
+    }
+}
+
 /// Why landing files cannot be looked for in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlaceError {
