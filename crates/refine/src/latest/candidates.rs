@@ -17,7 +17,7 @@ use store::DataFile;
 
 use super::held::Held;
 use super::resolve::{Decision, FILE_COLUMN, KEY_COLUMN, Shape, decide};
-use super::{late, seen_as};
+use super::{index, is_placed, late, seen_as};
 use crate::job::{Input, Job};
 use crate::keys::{hash_rows, low, pick, places};
 use crate::keyset::{Collector, KeySet};
@@ -91,7 +91,10 @@ impl<'a> Candidates<'a> {
     ) -> Result<Self> {
         let context = job.context(seen_as(job, name, fresh)?).await?;
         let mut plan = job.feed(&context, feed).await?;
-        if let Some(days) = date_column(job.model).and_then(|column| job.days(&column)) {
+        // Where the entity has no day of its own, an older version of it may be of another day: the winners are told
+        // apart by their days, see `rebuild`.
+        let day = date_column(job.model).filter(|column| feed.feed.entity.contains(column));
+        if let Some(days) = day.and_then(|column| job.days(&column)) {
             plan = LogicalPlanBuilder::from(plan).filter(days)?.build()?;
         }
         let columns = job.columns();
@@ -137,7 +140,7 @@ impl<'a> Candidates<'a> {
         let partitions = partition_places(&self.feed.feed.entity, partition_by);
         let mut touched = ScopeSet::new(partition_by, &self.columns)?;
         let mut collector = Collector::new();
-        let pick_partitions = probing && !partitions.is_empty();
+        let pick_partitions = probing && is_placed(job, &self.feed.feed);
         let work = move |batch: RecordBatch| {
             let batch = in_round(&batch, &(0..width).collect::<Vec<_>>(), round)?;
             let keys = lows(&batch, &(0..width).collect::<Vec<_>>())?;
@@ -180,10 +183,7 @@ impl<'a> Candidates<'a> {
             return Ok(Default::default());
         }
         let job = self.job;
-        let files = match job.model.model.partition_by.is_empty() {
-            true => stored.to_vec(),
-            false => job.base.prune_files(&[touched.filter()?])?,
-        };
+        let (files, wanted) = self.where_stored(stored, touched, wanted).await?;
         let entity: Vec<Expr> = self.feed.feed.entity.iter().map(ident).collect();
         let places: Vec<usize> = (0..entity.len()).collect();
         let threads = job.env.factory.options().threads.max(1);
@@ -210,6 +210,30 @@ impl<'a> Candidates<'a> {
         looked.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
         let (files, hits): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
         Ok((files, hits.concat()))
+    }
+
+    /// The files that can hold the candidates' entities, and which entities those are.
+    async fn where_stored(
+        &self,
+        stored: &[Arc<DataFile>],
+        touched: &ScopeSet,
+        wanted: Arc<KeySet>,
+    ) -> Result<(Vec<Arc<DataFile>>, Arc<KeySet>)> {
+        let job = self.job;
+        if is_placed(job, &self.feed.feed) {
+            return Ok((job.base.prune_files(&[touched.filter()?])?, wanted));
+        }
+        let places = match index::is_worth(job, &job.base) {
+            true => index::places(job, &self.feed.feed.entity, &wanted).await,
+            false => None,
+        };
+        Ok(match places {
+            Some(places) => {
+                let files = stored.iter().filter(|file| places.holds(file)).cloned().collect();
+                (files, Arc::new(places.keys))
+            }
+            None => (stored.to_vec(), wanted),
+        })
     }
 
     /// The second pass: hands on the rows that nothing contests, in the order in which they come, and holds the others
