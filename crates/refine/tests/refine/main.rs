@@ -4,6 +4,7 @@
 mod faults;
 mod gates;
 mod kinds;
+mod moves;
 mod options;
 mod plans;
 mod shipped;
