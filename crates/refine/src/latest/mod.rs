@@ -70,7 +70,7 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
                 let Some(decision) = candidates.decide(&mut held, part, &found, input).await? else { continue };
                 stage.add(decision.add).await?;
                 stage.remove(decision.gone).await?;
-                let files = decision.gone_files.iter().map(|&file| Arc::clone(&found.probed[file as usize]));
+                let files = decision.gone_files.iter().map(|&file| Arc::clone(&found.probed[file as usize].file));
                 rewrites.add(candidates.entity_places(), decision.gone_keys, files);
             }
         }
@@ -167,6 +167,9 @@ fn news(input: &Input) -> Vec<Arc<DataFile>> {
     }
 }
 
+/// Files that are read side by side to be written again.
+const REWRITTEN: usize = 64;
+
 /// Files of which some entities go, to be written again at the end: a file is removed once, whatever goes from it.
 #[derive(Default)]
 struct Rewrites {
@@ -186,8 +189,11 @@ impl Rewrites {
     async fn run(self, job: &Job<'_>, stage: &mut Stage) -> Result<()> {
         let gone = Arc::new(self.gone);
         let context = job.context([]).await?;
-        for file in self.files.into_values() {
-            let frame = job.stored(&context, vec![Arc::clone(&file)], None)?;
+        let files: Vec<Arc<DataFile>> = self.files.into_values().collect();
+        // Without partitions one after the other, so that rows stay in the order in which statistics tell them apart.
+        let at_a_time = if job.model.model.partition_by.is_empty() { 1 } else { REWRITTEN };
+        for files in files.chunks(at_a_time) {
+            let frame = job.stored(&context, files.to_vec(), None)?;
             let gone = Arc::clone(&gone);
             let work = move |batch: RecordBatch| {
                 let mut kept = batch;
@@ -199,7 +205,7 @@ impl Rewrites {
                 Ok(kept)
             };
             stream::each(frame, work, async |kept| stage.keep(kept).await).await?;
-            stage.replace(file);
+            files.iter().for_each(|file| stage.replace(Arc::clone(file)));
         }
         Ok(())
     }

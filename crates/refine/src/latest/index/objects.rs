@@ -36,6 +36,7 @@ const GAP: u64 = 8 << 10;
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
     folder: Path,
+    in_use: TimeDelta,
 }
 
 /// A manifest that is there.
@@ -48,7 +49,7 @@ pub(super) struct Listed {
 
 impl Objects {
     pub(super) fn new(store: Arc<dyn ObjectStore>, folder: Path) -> Self {
-        Self { store, folder }
+        Self { store, folder, in_use: IN_USE }
     }
 
     fn runs(&self) -> Path {
@@ -150,7 +151,7 @@ impl Objects {
         if manifests.len() < UNTIDY {
             return Ok(());
         }
-        let in_use = |written: DateTime<Utc>| now - written < IN_USE;
+        let in_use = |written: DateTime<Utc>| now - written < self.in_use;
         let stays = |listed: &&Listed| in_use(listed.written) || keep.contains(&&listed.path);
         let (kept, old): (Vec<&Listed>, Vec<&Listed>) = manifests.iter().partition(|listed| stays(listed));
         if old.is_empty() {
@@ -158,7 +159,8 @@ impl Objects {
         }
         // Segments are looked at first: those of a manifest that comes meanwhile are young.
         let runs = self.runs();
-        let segments: Vec<ObjectMeta> = self.store.list(Some(&runs)).try_collect().await.map_err(|error| IndexError::storage(&runs, error))?;
+        let listed = self.store.list(Some(&runs)).try_collect::<Vec<ObjectMeta>>().await;
+        let segments = listed.map_err(|error| IndexError::storage(&runs, error))?;
         let mut named: HashSet<String> = HashSet::new();
         for listed in kept {
             named.extend(self.manifest(&listed.path).await?.segments().map(|segment| segment.name.clone()));
@@ -206,4 +208,74 @@ fn listed_manifest(object: ObjectMeta) -> Option<Listed> {
     let (version, _) = object.location.filename()?.strip_suffix(".json")?.split_once('-')?;
     let version = version.parse().ok()?;
     Some(Listed { version, path: object.location, written: object.last_modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::Run;
+    use super::super::segment::encode;
+    use super::*;
+    use object_store::memory::InMemory;
+
+    async fn put(objects: &Objects, version: i64, runs: Vec<Run>) -> (Path, Manifest) {
+        let (table, files) = ("silver.t".to_owned(), "0-0".to_owned());
+        let manifest = Manifest { table, entity: vec!["id".into()], version, files, partitions: vec![vec![None]], runs };
+        (objects.put_manifest(&manifest).await.expect("puts"), manifest)
+    }
+
+    async fn run(objects: &Objects, hash: u64) -> Run {
+        let (bytes, mut segment) = encode(&[(hash, 0)]);
+        objects.put_segment(bytes, &mut segment).await.expect("puts");
+        Run { segments: vec![segment] }
+    }
+
+    /// What is kept leads to what it needs; the rest goes once it is old, and not before.
+    #[tokio::test]
+    async fn old_objects_go() {
+        let store = Arc::new(InMemory::new());
+        let young = Objects::new(store, Path::from("index"));
+        let old = Objects { in_use: TimeDelta::seconds(-1), ..young.clone() };
+        let mut newest = None;
+        for version in 0..20 {
+            let runs = vec![run(&young, version as u64).await];
+            newest = Some(put(&young, version, runs).await);
+        }
+        let (path, manifest) = newest.expect("twenty");
+        young.tidy(&[&path]).await;
+        assert_eq!(young.manifests().await.expect("lists").len(), 20);
+        old.tidy(&[&path]).await;
+        let left = young.manifests().await.expect("lists");
+        assert_eq!(left.iter().map(|listed| &listed.path).collect::<Vec<_>>(), [&path]);
+        assert_eq!(young.manifest(&path).await.expect("reads"), manifest);
+        let segments: Vec<ObjectMeta> = young.store.list(Some(&young.runs())).try_collect().await.expect("lists");
+        assert_eq!(segments.len(), 1);
+        young.read(&manifest.runs[0].segments[0].name).await.expect("is there");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_was_touched_is_damaged() {
+        let objects = Objects::new(Arc::new(InMemory::new()), Path::from("index"));
+        let (path, manifest) = put(&objects, 3, vec![run(&objects, 7).await]).await;
+        let good = manifest.to_bytes();
+        assert_eq!(Manifest::parse(&path, &good).expect("whole"), manifest);
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(Manifest::parse(&path, &bad).expect_err("touched").is_broken());
+            assert!(Manifest::parse(&path, &good[..at]).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn definitions_that_are_gone_leave_nothing() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for definition in ["a", "b"] {
+            let objects = Objects::new(Arc::clone(&store), Path::from("t").join(definition));
+            put(&objects, 1, vec![run(&objects, 1).await]).await;
+        }
+        let objects = Objects::new(Arc::clone(&store), Path::from("t").join("b"));
+        objects.drop_others(&["b".to_owned()]).await;
+        let left: Vec<ObjectMeta> = store.list(None).try_collect().await.expect("lists");
+        assert!(left.len() == 2 && left.iter().all(|object| object.location.as_ref().starts_with("t/b/")), "{left:?}");
+    }
 }
