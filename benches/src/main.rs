@@ -82,6 +82,39 @@ enum Bench {
         #[arg(long, default_value_t = 100_000)]
         events: u64,
     },
+    /// New events, 1 % of any day, into tables by day whose keys do not say the day: the cost must follow the change
+    Moves {
+        /// Rows of the large lake; the small one has a tenth
+        #[arg(long, default_value_t = 50_000_000)]
+        rows: u64,
+        /// Days of both
+        #[arg(long, default_value_t = 730)]
+        days: u32,
+        /// New events
+        #[arg(long, default_value_t = 100_000)]
+        events: u64,
+    },
+    /// Corrections of sales from everywhere in such a table
+    Corrections {
+        /// Rows of the large lake; the small one has a tenth
+        #[arg(long, default_value_t = 20_000_000)]
+        rows: u64,
+        /// Days of the large lake; the small one has a tenth
+        #[arg(long, default_value_t = 200)]
+        days: u32,
+        /// Corrections
+        #[arg(long, default_value_t = 1_000)]
+        count: u64,
+    },
+    /// All rows of such a table once more: no file changes
+    Resend {
+        /// Rows
+        #[arg(long, default_value_t = 5_000_000)]
+        rows: u64,
+        /// Days
+        #[arg(long, default_value_t = 50)]
+        days: u32,
+    },
     /// Many small landing files: a second ingest finds nothing new, quickly
     SmallFiles {
         /// Number of files
@@ -119,6 +152,9 @@ fn run(Cli { settings, bench }: Cli) -> Result<()> {
         Bench::Batch { events } => bench::batch::run(&settings, events),
         Bench::Commits { commits, rows } => bench::commits::run(&settings, commits, rows),
         Bench::Change { rows_per_day, days, events } => bench::change::run(&settings, rows_per_day, days, events),
+        Bench::Moves { rows, days, events } => bench::moves::moves(&settings, rows, days, events),
+        Bench::Corrections { rows, days, count } => bench::moves::corrections(&settings, rows, days, count),
+        Bench::Resend { rows, days } => bench::moves::resend(&settings, rows, days),
         Bench::SmallFiles { files } => bench::small_files::run(&settings, files),
         Bench::Start { runs } => bench::start::run(&settings, runs),
         Bench::Demo => bench::demo::run(&settings),

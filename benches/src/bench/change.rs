@@ -93,13 +93,14 @@ fn new_file(settings: &Settings, last: NaiveDate, count: u64) -> Result<PathBuf>
     Ok(path)
 }
 
-fn ingest(smelt: &Smelt, project: &Path, lake: &Path, file: &Path) -> Result<Run> {
+/// Ingests a file of sales.
+pub(super) fn ingest(smelt: &Smelt, project: &Path, lake: &Path, file: &Path) -> Result<Run> {
     let input = format!("sales_transactions={}", file.display());
     child::run(smelt.on(project, lake).args(["ingest", "--input", &input, "--once"]))
 }
 
 /// A copy by hard links: files of a lake never change once they are written, only new ones appear.
-fn copy(settings: &Settings, from: &Path) -> Result<PathBuf> {
+pub(super) fn copy(settings: &Settings, from: &Path) -> Result<PathBuf> {
     let to = child::fresh(settings, "change")?;
     child::run(Command::new("cp").arg("-al").arg(format!("{}/.", from.display())).arg(&to))?;
     Ok(to)

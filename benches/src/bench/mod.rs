@@ -6,5 +6,6 @@ pub mod commits;
 pub mod demo;
 pub mod ingest;
 pub mod interop;
+pub mod moves;
 pub mod small_files;
 pub mod start;

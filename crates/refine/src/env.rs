@@ -30,11 +30,20 @@ pub struct Limits {
     pub folded_groups: u64,
     /// Bytes of rows that wait until all of their entity are there; `None`: a quarter of the session's memory.
     pub held_bytes: Option<usize>,
+    /// Rows of a `latest` table from which on an index says where older versions of an entity may be, where its key does
+    /// not; a file counts as 10,000 rows. Smaller tables are looked through.
+    pub index_rows: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { key_rows: 16_000_000, compare_rows: 6_000_000, folded_groups: 1_000_000, held_bytes: None }
+        Self {
+            key_rows: 16_000_000,
+            compare_rows: 6_000_000,
+            folded_groups: 1_000_000,
+            held_bytes: None,
+            index_rows: 1_000_000,
+        }
     }
 }
 

@@ -141,6 +141,17 @@ impl KeySet {
         self.bitmap[word] & bit != 0 && self.parts[part(key)].binary_search(&key).is_ok()
     }
 
+    /// The keys from `first` to `last`, inclusive, in order.
+    pub(crate) fn between(&self, first: u64, last: u64) -> Vec<u64> {
+        let parts = self.parts.iter().skip(part(first)).take(part(last) + 1 - part(first));
+        let within = |keys: &Vec<u64>| {
+            let from = keys.partition_point(|key| *key < first);
+            let to = keys.partition_point(|key| *key <= last);
+            keys[from..to].to_vec()
+        };
+        parts.flat_map(within).collect()
+    }
+
     /// Number of keys.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -177,6 +188,18 @@ mod tests {
         assert!(keys.iter().all(|key| all.contains(*key)));
         assert!(keys[10..20].iter().all(|key| repeated.contains(*key)));
         assert!(!repeated.contains(keys[9]) && !all.contains(spread(10_001)));
+    }
+
+    #[test]
+    fn keys_within_bounds_come_in_order() {
+        let keys: Vec<u64> = (0..5_000).map(spread).collect();
+        let set = KeySet::from_keys(keys.iter().copied());
+        for (first, last) in [(0, u64::MAX), (1 << 60, 3 << 60), (keys[7], keys[7]), (keys[7] + 1, keys[7] + 1)] {
+            let mut expected: Vec<u64> = keys.iter().copied().filter(|key| (first..=last).contains(key)).collect();
+            expected.sort_unstable();
+            assert_eq!(set.between(first, last), expected);
+        }
+        assert!(KeySet::default().between(0, u64::MAX).is_empty());
     }
 
     #[test]

@@ -87,7 +87,10 @@ pub(crate) async fn refresh(
         return Ok(Ended::Held(report, failures));
     }
     match publish(&job, computed, &mut report).await {
-        Ok(Some(snapshot)) => pins.set(&job.table, snapshot),
+        Ok(Some(snapshot)) => {
+            latest::follow(&job, &snapshot).await;
+            pins.set(&job.table, snapshot);
+        }
         Ok(None) => {}
         Err(RefineError::Store(error)) if begins_again(&error) => return Ok(Ended::Again(error)),
         Err(error) => return Err(error),

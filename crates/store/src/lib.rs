@@ -66,4 +66,4 @@ pub use release::{Release, Releases};
 pub use snapshot::Snapshot;
 pub use storage::{DurableStore, LocalStore};
 pub use table::Table;
-pub use writer::{CHANGE_TYPE_COLUMN, Staged, TableWriter, WriterOptions};
+pub use writer::{CHANGE_TYPE_COLUMN, Staged, TableWriter, WriterOptions, by_partition};

@@ -1,14 +1,16 @@
 //! The rows that a feed makes of new messages, pass by pass.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, RecordBatch};
 use arrow::compute::{filter_record_batch, partition};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::prelude::DataFrame;
 use futures::{StreamExt, TryStreamExt};
 use schema::TableName;
@@ -17,7 +19,7 @@ use store::DataFile;
 
 use super::held::Held;
 use super::resolve::{Decision, FILE_COLUMN, KEY_COLUMN, Shape, decide};
-use super::{late, seen_as};
+use super::{index, is_placed, late, seen_as};
 use crate::job::{Input, Job};
 use crate::keys::{hash_rows, low, pick, places};
 use crate::keyset::{Collector, KeySet};
@@ -28,6 +30,9 @@ use crate::{Result, stream};
 
 /// The share of the session's memory that rows may take up while they wait to be decided.
 const HELD_SHARE: usize = 4;
+
+/// Up to this many rows of a file are named by their values when they are read.
+const LISTED: usize = 500;
 
 /// A share of all entities, by their hash: `(index, of)`.
 pub(super) type Round = (u64, u64);
@@ -54,9 +59,18 @@ pub(super) struct Found {
     /// Entities that more than one message or a stored row claims.
     contested: Arc<KeySet>,
     /// Stored files that hold rows of these entities.
-    pub(super) probed: Vec<Arc<DataFile>>,
+    pub(super) probed: Vec<Probed>,
     /// The entities of candidates that are stored.
     hits: Arc<KeySet>,
+}
+
+/// A stored file that holds rows of candidates' entities.
+pub(super) struct Probed {
+    pub(super) file: Arc<DataFile>,
+    /// The hashes of the entities, for each row.
+    hits: Vec<u64>,
+    /// A condition that is true of these rows and of few others, where they are few.
+    filter: Option<Expr>,
 }
 
 /// Contested rows, those that are new and those that are stored.
@@ -91,7 +105,10 @@ impl<'a> Candidates<'a> {
     ) -> Result<Self> {
         let context = job.context(seen_as(job, name, fresh)?).await?;
         let mut plan = job.feed(&context, feed).await?;
-        if let Some(days) = date_column(job.model).and_then(|column| job.days(&column)) {
+        // Where the entity has no day of its own, an older version of it may be of another day: the winners are told
+        // apart by their days, see `rebuild`.
+        let day = date_column(job.model).filter(|column| feed.feed.entity.contains(column));
+        if let Some(days) = day.and_then(|column| job.days(&column)) {
             plan = LogicalPlanBuilder::from(plan).filter(days)?.build()?;
         }
         let columns = job.columns();
@@ -137,7 +154,7 @@ impl<'a> Candidates<'a> {
         let partitions = partition_places(&self.feed.feed.entity, partition_by);
         let mut touched = ScopeSet::new(partition_by, &self.columns)?;
         let mut collector = Collector::new();
-        let pick_partitions = probing && !partitions.is_empty();
+        let pick_partitions = probing && is_placed(job, &self.feed.feed);
         let work = move |batch: RecordBatch| {
             let batch = in_round(&batch, &(0..width).collect::<Vec<_>>(), round)?;
             let keys = lows(&batch, &(0..width).collect::<Vec<_>>())?;
@@ -169,47 +186,79 @@ impl<'a> Candidates<'a> {
         Ok(Found { round, contested: Arc::new(contested), probed, hits: Arc::new(KeySet::from_keys(hits)) })
     }
 
-    /// Looks for the candidates' entities in the stored files that can hold them.
+    /// Looks for the candidates' entities in the stored files that can hold them. Gives the files that do, and the hashes
+    /// of the entities.
     async fn probe(
         &self,
         stored: &[Arc<DataFile>],
         touched: &ScopeSet,
         wanted: Arc<KeySet>,
-    ) -> Result<(Vec<Arc<DataFile>>, Vec<u64>)> {
+    ) -> Result<(Vec<Probed>, Vec<u64>)> {
         if wanted.is_empty() {
             return Ok(Default::default());
         }
-        let job = self.job;
-        let files = match job.model.model.partition_by.is_empty() {
-            true => stored.to_vec(),
-            false => job.base.prune_files(&[touched.filter()?])?,
-        };
+        let (files, wanted) = self.where_stored(stored, touched, wanted).await?;
+        let threads = self.job.env.factory.options().threads.max(1);
+        let looked = futures::stream::iter(files).map(|file| self.look(file, Arc::clone(&wanted)));
+        let mut probed: Vec<Probed> = looked.buffer_unordered(threads).try_collect().await?;
+        probed.retain(|probed| !probed.hits.is_empty());
+        probed.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+        let hits = probed.iter_mut().flat_map(|probed| std::mem::take(&mut probed.hits)).collect();
+        Ok((probed, hits))
+    }
+
+    /// Looks for entities in a file.
+    async fn look(&self, file: Arc<DataFile>, wanted: Arc<KeySet>) -> Result<Probed> {
         let entity: Vec<Expr> = self.feed.feed.entity.iter().map(ident).collect();
         let places: Vec<usize> = (0..entity.len()).collect();
-        let threads = job.env.factory.options().threads.max(1);
-        let looked = futures::stream::iter(files).map(|file| {
-            let (entity, places, wanted) = (entity.clone(), places.clone(), Arc::clone(&wanted));
-            async move {
-                let frame = job.stored(&self.context, vec![Arc::clone(&file)], None)?.select(entity)?;
-                let mut hits = Vec::new();
-                let work = move |batch: RecordBatch| {
-                    let mut found = lows(&batch, &places)?;
-                    found.retain(|key| wanted.contains(*key));
-                    Ok(found)
-                };
-                stream::each(frame, work, async |found: Vec<u64>| {
-                    hits.extend(found);
-                    Ok(())
-                })
-                .await?;
-                Ok::<_, crate::RefineError>((file, hits))
+        let frame = self.job.stored(&self.context, vec![Arc::clone(&file)], None)?.select(entity)?;
+        let work = move |batch: RecordBatch| {
+            let keys = lows(&batch, &places)?;
+            let hit: BooleanArray = keys.iter().map(|key| Some(wanted.contains(*key))).collect();
+            let found = keys.into_iter().zip(hit.values().iter());
+            let hits: Vec<u64> = found.filter(|(_, hit)| *hit).map(|(key, _)| key).collect();
+            let rows = if hits.len() <= LISTED { Some(compact(&filter_record_batch(&batch, &hit)?)?) } else { None };
+            Ok((hits, rows))
+        };
+        let mut hits = Vec::new();
+        let mut few = Some(Vec::new());
+        stream::each(frame, work, async |(found, rows): (Vec<u64>, Option<RecordBatch>)| {
+            hits.extend(found);
+            if hits.len() > LISTED {
+                few = None;
             }
-        });
-        let mut looked: Vec<_> = looked.buffer_unordered(threads).try_collect().await?;
-        looked.retain(|(_, hits)| !hits.is_empty());
-        looked.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-        let (files, hits): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
-        Ok((files, hits.concat()))
+            if let (Some(rows), Some(few)) = (rows, &mut few) {
+                few.push(rows);
+            }
+            Ok(())
+        })
+        .await?;
+        let filter = few.map(|rows| listing(&rows)).transpose()?.flatten();
+        Ok(Probed { file, hits, filter })
+    }
+
+    /// The files that can hold the candidates' entities, and which entities those are.
+    async fn where_stored(
+        &self,
+        stored: &[Arc<DataFile>],
+        touched: &ScopeSet,
+        wanted: Arc<KeySet>,
+    ) -> Result<(Vec<Arc<DataFile>>, Arc<KeySet>)> {
+        let job = self.job;
+        if is_placed(job, &self.feed.feed) {
+            return Ok((job.base.prune_files(&[touched.filter()?])?, wanted));
+        }
+        let places = match index::is_worth(job, &job.base) {
+            true => index::places(job, &self.feed.feed.entity, &wanted).await,
+            false => None,
+        };
+        Ok(match places {
+            Some(places) => {
+                let files = stored.iter().filter(|file| places.holds(file)).cloned().collect();
+                (files, Arc::new(places.keys))
+            }
+            None => (stored.to_vec(), wanted),
+        })
     }
 
     /// The second pass: hands on the rows that nothing contests, in the order in which they come, and holds the others
@@ -258,23 +307,42 @@ impl<'a> Candidates<'a> {
         let dir: Option<PathBuf> = options.temp_dir.clone();
         let fresh = Held::new(Arc::clone(&fresh_schema), self.shape.width, budget, dir.clone());
         let mut stored = Held::new(Arc::clone(&stored_schema), self.shape.width, budget, dir);
-        for (index, file) in found.probed.iter().enumerate() {
-            let frame = self.job.stored(&self.context, vec![Arc::clone(file)], None)?;
-            let (entity, hits, round) = (self.entity.clone(), Arc::clone(&found.hits), found.round);
-            let schema = Arc::clone(&stored_schema);
-            let work = move |batch: RecordBatch| {
-                let batch = in_round(&batch, &entity, round)?;
-                let hashes = hash_rows(&pick(&batch, &entity), batch.num_rows())?;
-                let hit: BooleanArray = hashes.iter().map(|hash| Some(hits.contains(low(*hash)))).collect();
-                compact(&filter_record_batch(&with_key(&batch, &hashes, Some(index as i32), &schema)?, &hit)?)
-            };
-            stream::each(frame, work, async |rows: RecordBatch| match rows.num_rows() {
-                0 => Ok(()),
-                _ => stored.push(rows),
-            })
-            .await?;
+        let taken = found.probed.iter().enumerate();
+        let taken = taken.map(|(index, probed)| self.take(index as i32, probed, found, &stored_schema));
+        let mut taken = futures::stream::iter(taken).buffer_unordered(options.threads.max(1));
+        while let Some(rows) = taken.try_next().await? {
+            rows.into_iter().try_for_each(|rows| stored.push(rows))?;
         }
+        drop(taken);
         Ok(Holding { held: Contested { fresh, stored }, fresh_schema })
+    }
+
+    /// The rows of a stored file whose entities are among the candidates'.
+    async fn take(
+        &self,
+        index: i32,
+        probed: &Probed,
+        found: &Found,
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        let frame = self.job.stored(&self.context, vec![Arc::clone(&probed.file)], probed.filter.clone())?;
+        let (entity, hits, round) = (self.entity.clone(), Arc::clone(&found.hits), found.round);
+        let schema = Arc::clone(schema);
+        let work = move |batch: RecordBatch| {
+            let batch = in_round(&batch, &entity, round)?;
+            let hashes = hash_rows(&pick(&batch, &entity), batch.num_rows())?;
+            let hit: BooleanArray = hashes.iter().map(|hash| Some(hits.contains(low(*hash)))).collect();
+            compact(&filter_record_batch(&with_key(&batch, &hashes, Some(index), &schema)?, &hit)?)
+        };
+        let mut taken = Vec::new();
+        stream::each(frame, work, async |rows: RecordBatch| {
+            if rows.num_rows() > 0 {
+                taken.push(rows);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(taken)
     }
 
     /// Decides one part of the contested rows; `None` where it holds no candidate.
@@ -323,6 +391,22 @@ struct Holding {
 /// Where the partition columns are among the entity's.
 fn partition_places(entity: &[String], partition_by: &[String]) -> Vec<usize> {
     partition_by.iter().filter_map(|column| entity.iter().position(|name| name == column)).collect()
+}
+
+/// A condition that these rows fulfil: that each column has one of their values. `None` where that says nothing.
+fn listing(rows: &[RecordBatch]) -> Result<Option<Expr>> {
+    let Some(first) = rows.first() else { return Ok(None) };
+    let all = arrow::compute::concat_batches(&first.schema(), rows)?;
+    let mut conditions = Vec::new();
+    for (field, column) in all.schema().fields().iter().zip(all.columns()) {
+        if column.null_count() > 0 {
+            continue;
+        }
+        let values = (0..column.len()).map(|row| ScalarValue::try_from_array(column, row));
+        let values: HashSet<ScalarValue> = values.collect::<std::result::Result<_, _>>()?;
+        conditions.push(ident(field.name()).in_list(values.into_iter().map(lit).collect(), false));
+    }
+    Ok(conditions.into_iter().reduce(Expr::and))
 }
 
 fn lows(batch: &RecordBatch, places: &[usize]) -> Result<Vec<u64>> {

@@ -7,19 +7,27 @@
 //!
 //! A copy of a message, sent again later, changes no row, so it does not move the stored order either. A message that
 //! arrives late and belongs between the two must still lose against the copy: see [`late`].
+//!
+//! Where the entity says in which partition it is stored, only the candidates' own partitions are looked into. Otherwise
+//! an entity may have moved, and an index says where its older version may be: see [`index`].
 
 mod candidates;
 mod held;
+mod index;
 mod late;
 mod resolve;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use datafusion::catalog::TableProvider;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::PhysicalExpr;
 use schema::TableName;
-use store::DataFile;
+use store::{DataFile, Snapshot};
 
 use crate::diff::{Diff, Gone, Part, no_content, rounds};
 use crate::job::{Input, Job, Mode};
@@ -30,6 +38,7 @@ use crate::stage::{Stage, split};
 use crate::{RefineError, Result, stream};
 
 use candidates::Candidates;
+pub(crate) use index::follow;
 
 /// Stages what the new messages change. Gives the number of candidate rows.
 ///
@@ -61,7 +70,7 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
                 let Some(decision) = candidates.decide(&mut held, part, &found, input).await? else { continue };
                 stage.add(decision.add).await?;
                 stage.remove(decision.gone).await?;
-                let files = decision.gone_files.iter().map(|&file| Arc::clone(&found.probed[file as usize]));
+                let files = decision.gone_files.iter().map(|&file| Arc::clone(&found.probed[file as usize].file));
                 rewrites.add(candidates.entity_places(), decision.gone_keys, files);
             }
         }
@@ -74,6 +83,7 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
 /// Computes the table from all of Bronze and stages what differs from the stored rows.
 async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
     let filter = date_column(job.model).and_then(|column| job.days(&column));
+    let days = filter.clone().map(|filter| physical(job, filter)).transpose()?;
     let ignore = no_content(&job.columns());
     let part = Part { filter, scopes: None, scope_places: Vec::new(), ignore };
     let files = stored_files(job, &part)?;
@@ -86,14 +96,17 @@ async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
         rows = 0;
         for feed in &job.model.feeds {
             let Some((name, input)) = upstream(job, feed) else { continue };
-            let all: Vec<Arc<DataFile>> = input.at.files().cloned().collect();
-            let mut candidates = Candidates::new(job, feed, name, input.at.provider(), &all).await?;
+            let Some(at) = as_of(job, feed, input).await? else { continue };
+            let all: Vec<Arc<DataFile>> = at.files().cloned().collect();
+            let mut candidates = Candidates::new(job, feed, name, at.provider(), &all).await?;
             for round in candidates.rounds() {
                 let found = candidates.scan(round, &[]).await?;
-                let mut held = candidates.pass(&found, async |batch| stage.add(diff.fresh(&batch)?).await).await?;
+                let winners =
+                    async |batch: RecordBatch| stage.add(diff.fresh(&within(&batch, days.as_ref())?)?).await;
+                let mut held = candidates.pass(&found, winners).await?;
                 for part in 0..held.parts() {
                     if let Some(decision) = candidates.decide(&mut held, part, &found, input).await? {
-                        stage.add(diff.fresh(&decision.add)?).await?;
+                        stage.add(diff.fresh(&within(&decision.add, days.as_ref())?)?).await?;
                     }
                 }
             }
@@ -105,10 +118,45 @@ async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
     Ok(rows)
 }
 
+/// Whether the entity of a feed says in which partition it is stored.
+fn is_placed(job: &Job<'_>, feed: &schema::Feed) -> bool {
+    let partition_by = &job.model.model.partition_by;
+    !partition_by.is_empty() && partition_by.iter().all(|column| feed.entity.contains(column))
+}
+
 /// The one table that a feed reads, if it was ever loaded.
 fn upstream<'a>(job: &'a Job<'_>, feed: &'a LoadedFeed) -> Option<(&'a TableName, &'a Input)> {
     let name = feed.reads.first()?;
     Some((name, job.inputs.get(name)?))
+}
+
+/// The messages that a table is computed from: all of them. Only when days of a table are computed again whose entities
+/// may move, it is those that the table has consumed, where it stands: a message that it has not may move an entity into
+/// these days or out of them, and the day that it leaves, or comes to, may not be among them. The next refresh, which
+/// knows where the entity is stored, takes it from the one and puts it into the other. `None`: no message at all.
+async fn as_of(job: &Job<'_>, feed: &LoadedFeed, input: &Input) -> Result<Option<Arc<Snapshot>>> {
+    let has_day = date_column(job.model).is_some_and(|column| feed.feed.entity.contains(&column));
+    if has_day || !matches!(job.mode, Mode::Range { .. }) {
+        return Ok(Some(Arc::clone(&input.at)));
+    }
+    match input.from {
+        None => Ok(None),
+        Some(from) if from == input.at.version() => Ok(Some(Arc::clone(&input.at))),
+        Some(from) => Ok(Some(input.table.snapshot_at(from).await?)),
+    }
+}
+
+/// A condition on the model's columns that batches can be asked.
+fn physical(job: &Job<'_>, filter: Expr) -> Result<Arc<dyn PhysicalExpr>> {
+    let columns = DFSchema::try_from(job.columns())?;
+    Ok(job.env.factory.context(HashMap::new()).create_physical_expr(filter, &columns)?)
+}
+
+/// The rows of a batch for which the condition is true.
+fn within(batch: &RecordBatch, condition: Option<&Arc<dyn PhysicalExpr>>) -> Result<RecordBatch> {
+    let Some(condition) = condition else { return Ok(batch.clone()) };
+    let verdict = condition.evaluate(batch)?.into_array(batch.num_rows())?;
+    Ok(filter_record_batch(batch, verdict.as_boolean())?)
 }
 
 /// The files that hold what is new.
@@ -118,6 +166,9 @@ fn news(input: &Input) -> Vec<Arc<DataFile>> {
         None => input.at.files().cloned().collect(),
     }
 }
+
+/// Files that are read side by side to be written again.
+const REWRITTEN: usize = 64;
 
 /// Files of which some entities go, to be written again at the end: a file is removed once, whatever goes from it.
 #[derive(Default)]
@@ -138,8 +189,11 @@ impl Rewrites {
     async fn run(self, job: &Job<'_>, stage: &mut Stage) -> Result<()> {
         let gone = Arc::new(self.gone);
         let context = job.context([]).await?;
-        for file in self.files.into_values() {
-            let frame = job.stored(&context, vec![Arc::clone(&file)], None)?;
+        let files: Vec<Arc<DataFile>> = self.files.into_values().collect();
+        // Without partitions one after the other, so that rows stay in the order in which statistics tell them apart.
+        let at_a_time = if job.model.model.partition_by.is_empty() { 1 } else { REWRITTEN };
+        for files in files.chunks(at_a_time) {
+            let frame = job.stored(&context, files.to_vec(), None)?;
             let gone = Arc::clone(&gone);
             let work = move |batch: RecordBatch| {
                 let mut kept = batch;
@@ -151,7 +205,7 @@ impl Rewrites {
                 Ok(kept)
             };
             stream::each(frame, work, async |kept| stage.keep(kept).await).await?;
-            stage.replace(file);
+            files.iter().for_each(|file| stage.replace(Arc::clone(file)));
         }
         Ok(())
     }

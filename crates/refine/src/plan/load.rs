@@ -278,7 +278,7 @@ fn kind_checks(model: &Model, feed: &Feed, plan: &LogicalPlan, reads: &BTreeSet<
             if scans(plan) != 1 {
                 return Err("a feed of a model kept as `latest` names its table once".to_owned());
             }
-            latest_columns(model, feed, plan)?;
+            latest_columns(feed, plan)?;
             check::scoped(plan, &[LINEAGE_COLUMN.to_owned()])
                 .map_err(|problem| format!("what a feed makes of one message must depend on no other: {problem}"))
         }
@@ -288,7 +288,7 @@ fn kind_checks(model: &Model, feed: &Feed, plan: &LogicalPlan, reads: &BTreeSet<
     }
 }
 
-fn latest_columns(model: &Model, feed: &Feed, plan: &LogicalPlan) -> Result<(), String> {
+fn latest_columns(feed: &Feed, plan: &LogicalPlan) -> Result<(), String> {
     let names: Vec<String> = plan.schema().columns().into_iter().map(|column| column.name).collect();
     let wanted = feed.entity.iter().chain(&feed.version).map(String::as_str).chain([LINEAGE_COLUMN]);
     for column in wanted {
@@ -296,14 +296,7 @@ fn latest_columns(model: &Model, feed: &Feed, plan: &LogicalPlan) -> Result<(), 
             return Err(format!("the SQL must give the column {column}; it gives {}", names.join(", ")));
         }
     }
-    match model.partition_by.iter().find(|column| !feed.entity.contains(column)) {
-        None => Ok(()),
-        Some(column) => Err(format!(
-            "the table is partitioned by {column}, so {column} must be part of the entity ({}): an older version of an \
-             entity is looked for in its own partition only. Where the entity does not fix {column}, leave partition_by out",
-            feed.entity.join(", ")
-        )),
-    }
+    Ok(())
 }
 
 fn scans(plan: &LogicalPlan) -> usize {

@@ -5,6 +5,7 @@ mod faults;
 mod folding;
 mod gates;
 mod kinds;
+mod moves;
 mod options;
 mod plans;
 mod shipped;

@@ -93,8 +93,6 @@ fn a_feed_of_latest_makes_its_rows_of_one_message() {
     refused(path, LATEST, "SELECT id, _lineage FROM silver.orders", "reads a Bronze table");
     let joined = "SELECT o.id, o._lineage FROM bronze.orders o JOIN bronze.shops s ON o.shop = s.shop";
     refused(path, LATEST, joined, "reads one table");
-    let partitioned = "grain = [\"id\"]\nkept = \"latest\"\nentity = [\"id\"]\npartition_by = [\"day\"]";
-    refused(path, partitioned, "SELECT id, day, _lineage FROM bronze.orders", "day must be part of the entity (id)");
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::meta::TableMeta;
 use self::encode::{Layout, RowGroup};
 use self::file::OpenFile;
 pub(crate) use self::path::{in_lake, named_at};
+pub use self::split::by_partition;
 
 /// The column of change data that says what happened to a row: `insert`, `delete`, `update_preimage`,
 /// `update_postimage`. Utf8.
@@ -159,7 +160,7 @@ impl TableWriter {
     /// columns that hold none; errors of earlier batches may show here.
     pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
         let columns = adapt::to_file(&self.meta, &batch, None)?;
-        for (values, rows) in split::by_partition(&self.meta, &batch, columns)? {
+        for (values, rows) in by_partition(&self.meta, &batch, columns)? {
             self.push((Kind::Data, values), rows).await?;
         }
         Ok(())
@@ -194,7 +195,7 @@ impl TableWriter {
         }
         for (sign, batch) in split::by_sign(&self.meta, &batch)? {
             let columns = adapt::to_file(&self.meta, &batch, Some(CHANGE_TYPE_COLUMN))?;
-            for (values, rows) in split::by_partition(&self.meta, &batch, columns)? {
+            for (values, rows) in by_partition(&self.meta, &batch, columns)? {
                 self.push((Kind::Change(sign), values), rows).await?;
             }
         }

@@ -12,8 +12,12 @@ use super::adapt::{sign_of, unknown_change};
 use crate::error::{Result, StoreError};
 use crate::meta::TableMeta;
 
-/// The rows of each partition: `rows` has the columns of the files, `batch` those that say the partition.
-pub(crate) fn by_partition(
+/// Takes `rows` apart by the partitions that the rows of `batch` belong to, in their order: by each partition's values,
+/// in Delta's text form, what it holds. `batch` has the partition columns at least, and as many rows as `rows`.
+///
+/// # Errors
+/// [`StoreError::BadColumn`] when a partition column is missing or has another type than the table's.
+pub fn by_partition(
     meta: &TableMeta,
     batch: &RecordBatch,
     rows: RecordBatch,
