@@ -38,7 +38,7 @@ pub async fn run(
 ) -> Result<IngestReport, IngestError> {
     let (begun, started) = (Instant::now(), (env.clock)());
     let mut jobs = plan::jobs(&env, &options, &progress)?;
-    let mut report = IngestReport { run: record::name(&env.clock), ..IngestReport::default() };
+    let mut report = IngestReport { run: record::name(&env.clock, "ingest"), ..IngestReport::default() };
     let env = Arc::new(RunEnv { env, options, cancel, progress });
     let mut tasks = JoinSet::new();
     if env.options.mode == Mode::Once {
@@ -62,7 +62,8 @@ pub async fn run(
     report.streams.sort_by(|a, b| (&a.stream, &a.source).cmp(&(&b.stream, &b.source)));
     report.seconds = begun.elapsed().as_secs_f64();
     env.env.lake.settle().await;
-    record::write(&env.env.lake, &env.env.clock, started, &report).await;
+    let ran = record::Ran { command: "ingest", failed: report.failed(), report: &report };
+    record::write(&env.env.lake, &env.env.clock, started, &report.run, ran).await;
     Ok(report)
 }
 
@@ -105,7 +106,7 @@ async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &IngestError) -> String {
+pub(crate) fn chain(error: &IngestError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

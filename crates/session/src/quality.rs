@@ -34,17 +34,8 @@ pub(crate) const TABLES: [(&str, &str); 3] = [
 ];
 
 /// Columns of `quality.quarantine`, besides `stream`.
-const QUARANTINE_COLUMNS: [&str; 9] = [
-    "_source",
-    "_partition",
-    "_offset",
-    "_arrived_at",
-    "_ingested_at",
-    "_error",
-    "_raw",
-    "_header",
-    MENDED_COLUMN,
-];
+const QUARANTINE_COLUMNS: [&str; 9] =
+    ["_source", "_partition", "_offset", "_arrived_at", "_ingested_at", "_error", "_raw", "_header", MENDED_COLUMN];
 
 /// The table of that name; `None` when there is none.
 pub(crate) async fn table(

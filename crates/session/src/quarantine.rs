@@ -28,10 +28,7 @@ pub const PLACE_COLUMNS: [&str; 3] = ["_source", "_partition", "_offset"];
 ///
 /// # Errors
 /// When the table's types are not the contract's.
-pub fn quarantine_view(
-    contract: &Contract,
-    stored: Option<&Snapshot>,
-) -> Result<Arc<dyn TableProvider>, SessionError> {
+pub fn quarantine_view(contract: &Contract, stored: Option<&Snapshot>) -> Result<Arc<dyn TableProvider>, SessionError> {
     let bad = stored.map_or_else(|| empty_bronze(contract), Snapshot::provider);
     let bad = rows(contract, bad, STATUS_QUARANTINED, None)?;
     let columns: Vec<Expr> = contract.bronze_schema().fields().iter().map(|field| ident(field.name())).collect();

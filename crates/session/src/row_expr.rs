@@ -117,11 +117,7 @@ impl RowExpr {
 ///
 /// # Errors
 /// [`SessionError::RowExpr`], see [`RowExpr::compile`].
-pub(crate) fn plan(
-    sql: &str,
-    schema: &Schema,
-    what: &str,
-) -> Result<(Arc<dyn PhysicalExpr>, DataType), SessionError> {
+pub(crate) fn plan(sql: &str, schema: &Schema, what: &str) -> Result<(Arc<dyn PhysicalExpr>, DataType), SessionError> {
     let refuse = |message: String| SessionError::RowExpr { expression: sql.to_owned(), message };
     let state = state();
     let df_schema = DFSchema::try_from(schema.clone())?;
