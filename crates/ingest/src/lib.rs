@@ -39,6 +39,7 @@ mod stop;
 
 pub use error::IngestError;
 pub use options::{Clock, FlushPolicy, IngestEnv, IngestOptions, Mode};
+pub use record::{LastRun, last_runs};
 pub use progress::{Progress, ProgressEvent, Silent};
 pub use replay::{Edits, Mend, ReplayOptions, ReplayReport, replay};
 pub use report::{Counts, FileCounts, FileNote, FileOutcome, IngestReport, MAX_NOTES, StreamReport};

@@ -8,7 +8,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{Expr, Volatility};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::prelude::SessionConfig;
@@ -123,6 +126,7 @@ pub(crate) fn plan(sql: &str, schema: &Schema, what: &str) -> Result<(Arc<dyn Ph
     let df_schema = DFSchema::try_from(schema.clone())?;
     let logical = state.create_logical_expr(sql, &df_schema).map_err(|error| refuse(reason(error)))?;
     refuse_more_than_a_row(&logical, what).map_err(refuse)?;
+    let logical = with_plain_functions(logical, &df_schema).map_err(|error| refuse(reason(error)))?;
     let expr = state.create_physical_expr(logical, &df_schema).map_err(|error| refuse(reason(error)))?;
     let kind = expr.data_type(schema).map_err(|error| refuse(reason(error)))?;
     Ok((checked_arithmetic(expr)?, kind))
@@ -173,6 +177,24 @@ fn refuse_more_than_a_row(expr: &Expr, what: &str) -> Result<(), String> {
         (Err(error), None) => Err(error.to_string()),
         (Ok(_), None) => Ok(()),
     }
+}
+
+/// The same expression without functions that only a planner can run, such as `coalesce`, which it makes a CASE of.
+/// Nothing is computed here: folded constants would not be checked for overflow.
+fn with_plain_functions(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    let schema = Arc::new(schema.clone());
+    let context = SimplifyContext::builder().with_schema(Arc::clone(&schema)).build();
+    let expr = ExprSimplifier::new(context.clone()).coerce(expr, &schema)?;
+    let plain = expr.transform_up(|part| match part {
+        Expr::ScalarFunction(call) => Ok(match call.func.simplify(call.args, &context)? {
+            ExprSimplifyResult::Simplified(expr) => Transformed::yes(expr),
+            ExprSimplifyResult::Original(args) => {
+                Transformed::no(Expr::ScalarFunction(ScalarFunction { func: call.func, args }))
+            }
+        }),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(plain.data)
 }
 
 /// The same expression with integer arithmetic that fails where DataFusion's wraps around.

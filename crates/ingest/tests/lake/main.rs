@@ -7,5 +7,6 @@ mod crash;
 mod faulty;
 mod files;
 mod kafka;
+mod replay;
 mod streams;
 mod world;

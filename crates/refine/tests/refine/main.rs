@@ -4,6 +4,7 @@
 mod faults;
 mod gates;
 mod kinds;
+mod mended;
 mod options;
 mod plans;
 mod shipped;

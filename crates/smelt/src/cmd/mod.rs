@@ -5,6 +5,7 @@ pub mod demo;
 pub mod ingest;
 pub mod init;
 pub mod maintain;
+pub mod quarantine;
 pub mod query;
 pub mod refine;
 pub mod sim;

@@ -10,5 +10,7 @@ mod bad_input;
 mod demo;
 mod faults;
 mod first_day;
+mod quarantine;
 mod support;
 mod truth;
+mod upkeep;
