@@ -39,8 +39,8 @@ mod stop;
 
 pub use error::IngestError;
 pub use options::{Clock, FlushPolicy, IngestEnv, IngestOptions, Mode};
-pub use record::{LastRun, last_runs};
 pub use progress::{Progress, ProgressEvent, Silent};
+pub use record::{LastRun, last_runs};
 pub use replay::{Edits, Mend, ReplayOptions, ReplayReport, replay};
 pub use report::{Counts, FileCounts, FileNote, FileOutcome, IngestReport, MAX_NOTES, StreamReport};
 pub use run::run;

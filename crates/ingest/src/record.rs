@@ -102,8 +102,11 @@ const MOST_READ: usize = 200;
 pub async fn last_runs(lake: &Lake) -> BTreeMap<String, LastRun> {
     let store = lake.object_store();
     let folder = Path::from("_smelt/runs");
-    let mut listed: Vec<Path> =
-        store.list(Some(&folder)).filter_map(|file| std::future::ready(file.ok().map(|file| file.location))).collect().await;
+    let mut listed: Vec<Path> = store
+        .list(Some(&folder))
+        .filter_map(|file| std::future::ready(file.ok().map(|file| file.location)))
+        .collect()
+        .await;
     listed.retain(|path| path.as_ref().contains("-ingest-"));
     // Names begin with the time.
     listed.sort_by(|a, b| b.cmp(a));

@@ -381,13 +381,11 @@ impl std::str::FromStr for Moment {
 
 /// `smelt status`
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Tables, their versions, and how far they are behind: one row a table.\n\n\
+#[command(long_about = "Tables, their versions, and how far they are behind: one row a table.\n\n\
     quarantined and open: records of Bronze that were set aside, and those not mended since; quarantine_rate: open ones of \
     all that were delivered. behind: upstream versions not yet consumed; waiting_s: how long the oldest rows in them have \
     waited. newest_event: the newest event that has reached the table. last_run_s and last_run_rows: the last ingest that \
-    committed to it."
-)]
+    committed to it.")]
 #[command(after_help = "Examples:\n  smelt status\n  smelt status --format json")]
 pub struct StatusArgs {
     /// The result's form.

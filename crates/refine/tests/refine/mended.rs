@@ -36,7 +36,7 @@ async fn a_mended_correction_wins_over_what_came_before_it_and_loses_to_what_cam
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whichever messages were in quarantine first, and in how many replays they are mended: the tables are those of a
     /// stream that never had a bad one.
