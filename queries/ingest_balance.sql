@@ -8,9 +8,10 @@ SELECT
   stream,
   count(*) AS commits,
   sum(delivered) AS delivered,
+  sum(mended) AS mended,
   sum(rows_stored) AS rows_stored,
   sum(rows_quarantined) AS rows_quarantined,
-  sum(delivered) - sum(rows_stored) - sum(rows_quarantined) AS missing
+  sum(delivered) + sum(mended) - sum(rows_stored) - sum(rows_quarantined) AS missing
 FROM quality.commits
 WHERE $stream = '' OR stream = $stream
 GROUP BY stream

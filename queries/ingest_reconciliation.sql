@@ -12,6 +12,7 @@ SELECT
   sum(stored) AS stored,
   sum(quarantined) AS quarantined,
   sum(skipped) AS skipped,
+  sum(mended) AS mended,
   sum(delivered) - sum(stored) - sum(quarantined) AS missing
 FROM quality.reconciliation
 WHERE $stream = '' OR stream = $stream

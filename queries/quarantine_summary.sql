@@ -9,6 +9,7 @@ SELECT
   _source AS source,
   _error AS reason,
   count(*) AS records,
+  count(*) FILTER (WHERE NOT _mended) AS open,
   min(_arrived_at) AS first_arrived,
   max(_arrived_at) AS last_arrived
 FROM quality.quarantine

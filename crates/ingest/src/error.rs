@@ -87,6 +87,32 @@ pub enum IngestError {
     /// The contract asks for something that cannot be done.
     #[error(transparent)]
     Contract(#[from] schema::SchemaError),
+    /// A mend that is no expression over a record.
+    #[error("mend {mend}: {reason}")]
+    Mend {
+        /// The mend as it was written.
+        mend: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line of an edited file that cannot be used.
+    #[error("{file}:{line}: {reason}")]
+    Edit {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Records in quarantine that cannot be read.
+    #[error("the quarantine of {stream} cannot be read: {reason}")]
+    Quarantine {
+        /// The stream.
+        stream: String,
+        /// Why.
+        reason: String,
+    },
     /// Messages expired before they were read.
     #[error(
         "{topic}/{partition}: {gone} messages are gone: the table stands at offset {position}, the broker's earliest is \
@@ -138,7 +164,12 @@ impl IngestError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownStream { .. } | Self::NotConfigured { .. } | Self::Option { .. } | Self::Contract(_)
+            Self::UnknownStream { .. }
+                | Self::NotConfigured { .. }
+                | Self::Option { .. }
+                | Self::Mend { .. }
+                | Self::Edit { .. }
+                | Self::Contract(_)
         )
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`run()`] opens a source for every stream that is asked for, decodes its records by the stream's contract, and commits
 //! good and bad rows together with how far the source was consumed, so that each record is stored exactly once after
-//! any crash, rebalance or repetition (ENGINE.md, rules 1 to 9). It knows no models.
+//! any crash, rebalance or repetition (ENGINE.md, rules 1 to 9). [`replay()`] does the same with records that were set
+//! aside, mended. It knows no models.
 //!
 //! ```no_run
 //! # async fn example(lake: store::Lake, project: std::sync::Arc<schema::Project>) -> Result<(), ingest::IngestError> {
@@ -30,6 +31,7 @@ mod plan_sets;
 pub mod progress;
 mod record;
 pub mod records;
+pub mod replay;
 mod report;
 mod run;
 mod run_sets;
@@ -40,6 +42,8 @@ mod stop;
 pub use error::IngestError;
 pub use options::{Clock, FlushPolicy, IngestEnv, IngestOptions, Mode};
 pub use progress::{Progress, ProgressEvent, Silent};
+pub use record::{LastRun, last_runs};
+pub use replay::{Edits, Mend, ReplayOptions, ReplayReport, replay};
 pub use report::{
     Counts, FileCounts, FileNote, FileOutcome, IncompleteFile, IncompleteSet, IngestReport, Lack, MAX_NOTES, SetReport,
     StreamReport,

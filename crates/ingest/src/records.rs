@@ -10,6 +10,9 @@ use crate::decode::CsvHeader;
 /// Of a record longer than the contract's `max_record`, this many bytes are kept.
 pub const OVERSIZE_KEPT: usize = 64 * 1024;
 
+/// A CSV header that is longer than this is not kept in `_header` of quarantined rows: it is repeated in each of them.
+pub const HEADER_KEPT: usize = 4 * 1024;
+
 /// The most bytes that a batch may hold; keeps every Arrow string column within its 32-bit offsets.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024 * 1024;
 

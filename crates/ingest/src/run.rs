@@ -40,7 +40,7 @@ pub async fn run(
 ) -> Result<IngestReport, IngestError> {
     let (begun, started) = (Instant::now(), (env.clock)());
     let plan = plan::plan(&env, &options, &progress)?;
-    let mut report = IngestReport { run: record::name(&env.clock), ..IngestReport::default() };
+    let mut report = IngestReport { run: record::name(&env.clock, "ingest"), ..IngestReport::default() };
     let env = Arc::new(RunEnv { env, options, cancel, progress });
     let mut tasks = start(&env, plan);
     while let Some(done) = tasks.join_next().await {
@@ -52,7 +52,8 @@ pub async fn run(
     report.sets.sort_by(|a, b| a.set.cmp(&b.set));
     report.seconds = begun.elapsed().as_secs_f64();
     env.env.lake.settle().await;
-    record::write(&env.env.lake, &env.env.clock, started, &report).await;
+    let ran = record::Ran { command: "ingest", failed: report.failed(), report: &report };
+    record::write(&env.env.lake, &env.env.clock, started, &report.run, ran).await;
     Ok(report)
 }
 

@@ -408,7 +408,7 @@ pub(crate) fn committed(table: &Table, done: Committed) -> Result<Committed, Sto
 
 /// Row groups of half the usual size, because memory is what a run may not take much of: decoded rows are wide (raw
 /// bytes, lineage), and what they decode from waits beside them.
-fn writer_options() -> WriterOptions {
+pub(crate) fn writer_options() -> WriterOptions {
     WriterOptions { row_group_rows: 64 * 1024, memory_bytes: 48 << 20, ..WriterOptions::default() }
 }
 

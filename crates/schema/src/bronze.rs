@@ -8,8 +8,23 @@ use crate::Contract;
 use crate::field::UTC;
 
 /// Names of the system columns, in order, without the partition columns.
-pub const SYSTEM_COLUMNS: [&str; 10] =
-    ["_source", "_partition", "_offset", "_key", "_arrived_at", "_ingested_at", "_rescued", "_error", "_raw", "_mends"];
+pub const SYSTEM_COLUMNS: [&str; 11] = [
+    "_source",
+    "_partition",
+    "_offset",
+    "_key",
+    "_arrived_at",
+    "_ingested_at",
+    "_rescued",
+    "_error",
+    "_raw",
+    "_header",
+    "_mends",
+];
+
+/// `_mends` of a mended row: its revision. It says that the row takes the place of the quarantined row with the same
+/// `_source`, `_partition` and `_offset`, which is revision 0. A quarantined row is mended once.
+pub const MENDED_REVISION: i32 = 1;
 
 /// Partition columns of a Bronze table, its last columns: `_status` and `_ingested_on`.
 pub const PARTITION_COLUMNS: [&str; 2] = ["_status", "_ingested_on"];
@@ -37,7 +52,12 @@ pub fn system_fields() -> Vec<FieldRef> {
         column("_rescued", DataType::Utf8, "fields that the contract does not name, as a JSON object"),
         column("_error", DataType::Utf8, "why the record is in quarantine"),
         column("_raw", DataType::Binary, "the record's bytes as they came"),
-        column("_mends", DataType::Int32, "the revision of a mended record, null in an original"),
+        column("_header", DataType::Utf8, "in quarantine: the header line of the record's CSV file, null for JSON"),
+        column(
+            "_mends",
+            DataType::Int32,
+            "1 in a row that mends the quarantined row of the same _source, _partition and _offset, else null",
+        ),
     ]
 }
 

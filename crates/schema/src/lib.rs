@@ -41,7 +41,9 @@ mod tests;
 mod text;
 mod zone;
 
-pub use bronze::{PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS, system_fields};
+pub use bronze::{
+    MENDED_REVISION, PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS, system_fields,
+};
 pub use contract::{Contract, Drift, FilesSpec, Format, KafkaSpec, KafkaStart, RawPolicy, Rule, SetName, StopRule};
 pub use error::{Location, SchemaError};
 pub use evolve::{SchemaChange, evolve};

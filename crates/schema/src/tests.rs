@@ -60,6 +60,7 @@ fn bronze_columns_in_order() {
     _rescued Utf8 true
     _error Utf8 true
     _raw Binary true
+    _header Utf8 true
     _mends Int32 true
     _status Utf8 true
     _ingested_on Date32 true

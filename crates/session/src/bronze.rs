@@ -1,4 +1,4 @@
-//! What the rows of a Bronze table look like in SQL: good and bad rows apart, and each row's place in the order.
+//! What the good rows of a Bronze table look like in SQL, with each row's place in the order.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, col, ident, lit};
-use schema::{Contract, STATUS_QUARANTINED, STATUS_STORED};
+use schema::{Contract, STATUS_STORED};
 
 use crate::functions::lineage;
 use crate::{LINEAGE_COLUMN, SessionError};
@@ -24,19 +24,8 @@ pub fn bronze_view(
     contract: &Contract,
     stored: Arc<dyn TableProvider>,
 ) -> Result<Arc<dyn TableProvider>, SessionError> {
-    view(contract, stored, STATUS_STORED, Some(lineage_of(contract)))
-}
-
-/// `quarantine.<stream>`: the bad rows, with reason (`_error`) and raw bytes (`_raw`). Columns as in [`bronze_view`]
-/// without `_lineage`; fields that could be read are filled.
-///
-/// # Errors
-/// When the table's types are not the contract's.
-pub fn quarantine_view(
-    contract: &Contract,
-    stored: Arc<dyn TableProvider>,
-) -> Result<Arc<dyn TableProvider>, SessionError> {
-    view(contract, stored, STATUS_QUARANTINED, None)
+    let plan = rows(contract, stored, STATUS_STORED, Some(lineage_of(contract)))?;
+    Ok(Arc::new(ViewTable::new(plan.build()?, None)))
 }
 
 /// The Bronze table of a stream that was never loaded.
@@ -44,12 +33,13 @@ pub fn empty_bronze(contract: &Contract) -> Arc<dyn TableProvider> {
     Arc::new(EmptyTable::new(contract.bronze_schema()))
 }
 
-fn view(
+/// The rows of one status: the contract's fields, the system columns, and `lineage` if it is asked for.
+pub(crate) fn rows(
     contract: &Contract,
     stored: Arc<dyn TableProvider>,
     status: &str,
     lineage: Option<Expr>,
-) -> Result<Arc<dyn TableProvider>, SessionError> {
+) -> Result<LogicalPlanBuilder, SessionError> {
     let existing = stored.schema();
     let wanted = contract.bronze_schema();
     let mut columns = Vec::with_capacity(wanted.fields().len() + 1);
@@ -65,11 +55,8 @@ fn view(
         columns.push(column);
     }
     columns.extend(lineage);
-    let plan = LogicalPlanBuilder::scan(contract.name.as_str(), provider_as_source(stored), None)?
-        .filter(col("_status").eq(lit(status)))?
-        .project(columns)?
-        .build()?;
-    Ok(Arc::new(ViewTable::new(plan, None)))
+    let scan = LogicalPlanBuilder::scan(contract.name.as_str(), provider_as_source(stored), None)?;
+    Ok(scan.filter(col("_status").eq(lit(status)))?.project(columns)?)
 }
 
 /// `_lineage` as an expression over the system columns.

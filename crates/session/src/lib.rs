@@ -6,7 +6,7 @@
 //! - plain contexts over tables that the caller gives ([`SessionFactory::context`]), for computing models.
 //!
 //! Also here: what the rows of Bronze look like in SQL ([`bronze_view`], [`quarantine_view`]), the row rules of
-//! contracts ([`RowExpr`]), and the functions of [`functions`]. Named queries, formats and the prompt are the crate
+//! contracts ([`RowExpr`]), values computed of one row ([`RowValue`]), and the functions of [`functions`]. Named queries, formats and the prompt are the crate
 //! `query`'s; tables on storage are `store`'s.
 //!
 //! # Example
@@ -35,18 +35,22 @@ mod lake_session;
 mod limits;
 mod options;
 mod quality;
+mod quarantine;
 mod resolver;
 mod row_expr;
+mod row_value;
 mod statement;
 mod stored;
 
-pub use bronze::{bronze_view, empty_bronze, quarantine_view};
+pub use bronze::{bronze_view, empty_bronze};
 pub use describe::{ColumnDescription, TableDescription, TableEntry};
 pub use error::SessionError;
 pub use factory::{CATALOG, SessionFactory};
 pub use functions::lineage::LINEAGE_COLUMN;
 pub use lake_session::LakeSession;
 pub use options::{MEMORY_SETTING, SessionOptions, TIME_LIMIT_SETTING};
+pub use quarantine::{MENDED_COLUMN, PLACE_COLUMNS, QuarantineFilter, quarantine_view};
 pub use row_expr::RowExpr;
+pub use row_value::{RowValue, RowValues};
 pub use statement::Parameters;
 pub use stored::stored_schema;

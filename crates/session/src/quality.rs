@@ -6,6 +6,9 @@
 //! | `quality.reconciliation` | what a commit to Bronze said that it took from one input |
 //! | `quality.commits` | a commit to Bronze: what it said, and the rows of the files that it added |
 //!
+//! A replay of quarantine is a commit that delivers nothing and stores `mended` rows: `rows_stored` is `stored` + `mended`.
+//! The record it mends stays counted as quarantined where it came, so delivered = stored + quarantined holds for ever.
+//!
 //! The last two tell of the commits that the tables' logs still have (maintenance cleans logs up).
 
 use std::sync::Arc;
@@ -21,18 +24,18 @@ use store::HistoryEntry;
 
 use crate::catalog::Area;
 use crate::resolver::Resolver;
-use crate::{SessionError, SessionFactory};
+use crate::{MENDED_COLUMN, SessionError, SessionFactory};
 
 /// The tables of the schema, with what one row is.
 pub(crate) const TABLES: [(&str, &str); 3] = [
     ("commits", "A commit to Bronze: what it said of itself, and the rows of the files that it added"),
-    ("quarantine", "A bad record of any stream, with the reason and its raw bytes"),
+    ("quarantine", "A bad record of any stream, with the reason and its raw bytes; open while it is not _mended"),
     ("reconciliation", "What a commit to Bronze said that it took from one input"),
 ];
 
 /// Columns of `quality.quarantine`, besides `stream`.
-const QUARANTINE_COLUMNS: [&str; 7] =
-    ["_source", "_partition", "_offset", "_arrived_at", "_ingested_at", "_error", "_raw"];
+const QUARANTINE_COLUMNS: [&str; 9] =
+    ["_source", "_partition", "_offset", "_arrived_at", "_ingested_at", "_error", "_raw", "_header", MENDED_COLUMN];
 
 /// The table of that name; `None` when there is none.
 pub(crate) async fn table(
@@ -102,6 +105,7 @@ fn commits(histories: &[(String, Vec<HistoryEntry>)]) -> Result<Arc<dyn TablePro
         ("stored", of("stored")),
         ("quarantined", of("quarantined")),
         ("skipped", of("skipped")),
+        ("mended", longs(loads.iter().map(|(_, entry)| Some(count_of(&entry.info, "mended").unwrap_or(0))))),
         ("rows_stored", rows_of(STATUS_STORED)),
         ("rows_quarantined", rows_of(STATUS_QUARANTINED)),
     ])
@@ -126,6 +130,7 @@ fn reconciliation(histories: &[(String, Vec<HistoryEntry>)]) -> Result<Arc<dyn T
         ("stored", of("stored")),
         ("quarantined", of("quarantined")),
         ("skipped", of("skipped")),
+        ("mended", longs(parts.iter().map(|(_, _, _, counts)| Some(count_of(counts, "mended").unwrap_or(0))))),
     ])
 }
 

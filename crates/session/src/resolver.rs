@@ -97,12 +97,12 @@ impl Resolver {
     /// The good or the bad rows of a stream at its head, opened now; `None` when the project has no such stream.
     pub(crate) async fn stream(&self, area: Area, name: &str) -> Result<Option<Arc<dyn TableProvider>>, SessionError> {
         let Some(contract) = self.factory.project().contracts.get(name) else { return Ok(None) };
-        let stored = match self.factory.snapshot(&contract.table(), None).await? {
-            Some(snapshot) => snapshot.provider(),
-            None => empty_bronze(contract),
-        };
-        let view = if area == Area::Bronze { bronze_view } else { quarantine_view };
-        Ok(Some(view(contract, stored)?))
+        let stored = self.factory.snapshot(&contract.table(), None).await?;
+        if area == Area::Quarantine {
+            return Ok(Some(quarantine_view(contract, stored.as_deref())?));
+        }
+        let stored = stored.map_or_else(|| empty_bronze(contract), |snapshot| snapshot.provider());
+        Ok(Some(bronze_view(contract, stored)?))
     }
 
     /// Boxed, because a view's plan opens the tables that it reads, which may be views.

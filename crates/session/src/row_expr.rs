@@ -8,7 +8,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{Expr, Volatility};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::prelude::SessionConfig;
@@ -35,17 +38,11 @@ impl RowExpr {
     /// [`SessionError::RowExpr`] when it does not parse, names an unknown column, is not boolean, or is not a function of
     /// one row (aggregates, windows, subqueries, `now()`, `random()`).
     pub fn compile(sql: &str, schema: &Schema) -> Result<Self, SessionError> {
-        let refuse = |message: String| SessionError::RowExpr { expression: sql.to_owned(), message };
-        let state = state();
-        let df_schema = DFSchema::try_from(schema.clone())?;
-        let logical = state.create_logical_expr(sql, &df_schema).map_err(|error| refuse(reason(error)))?;
-        refuse_more_than_a_row(&logical).map_err(refuse)?;
-        let expr = state.create_physical_expr(logical, &df_schema).map_err(|error| refuse(reason(error)))?;
-        let kind = expr.data_type(schema).map_err(|error| refuse(reason(error)))?;
+        let (expr, kind) = plan(sql, schema, "a rule")?;
         if !matches!(kind, DataType::Boolean | DataType::Null) {
-            return Err(refuse(format!("a rule must be true or false, this is {kind}")));
+            let message = format!("a rule must be true or false, this is {kind}");
+            return Err(SessionError::RowExpr { expression: sql.to_owned(), message });
         }
-        let expr = checked_arithmetic(expr)?;
         let mut columns: Vec<usize> =
             datafusion::physical_expr::utils::collect_columns(&expr).iter().map(|column| column.index()).collect();
         columns.sort_unstable();
@@ -119,12 +116,28 @@ impl RowExpr {
     }
 }
 
+/// Plans `sql` over the columns of `schema` as an expression of one row, with its type. `what` names it in errors.
+///
+/// # Errors
+/// [`SessionError::RowExpr`], see [`RowExpr::compile`].
+pub(crate) fn plan(sql: &str, schema: &Schema, what: &str) -> Result<(Arc<dyn PhysicalExpr>, DataType), SessionError> {
+    let refuse = |message: String| SessionError::RowExpr { expression: sql.to_owned(), message };
+    let state = state();
+    let df_schema = DFSchema::try_from(schema.clone())?;
+    let logical = state.create_logical_expr(sql, &df_schema).map_err(|error| refuse(reason(error)))?;
+    refuse_more_than_a_row(&logical, what).map_err(refuse)?;
+    let logical = with_plain_functions(logical, &df_schema).map_err(|error| refuse(reason(error)))?;
+    let expr = state.create_physical_expr(logical, &df_schema).map_err(|error| refuse(reason(error)))?;
+    let kind = expr.data_type(schema).map_err(|error| refuse(reason(error)))?;
+    Ok((checked_arithmetic(expr)?, kind))
+}
+
 /// Whether an error comes from a value in a row, as against from the batch's columns.
-fn is_data_error(error: &DataFusionError) -> bool {
+pub(crate) fn is_data_error(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ArrowError(..) | DataFusionError::Execution(_))
 }
 
-fn reason(error: DataFusionError) -> String {
+pub(crate) fn reason(error: DataFusionError) -> String {
     SessionError::from(error).to_string()
 }
 
@@ -142,28 +155,46 @@ fn state() -> &'static SessionState {
     &STATE
 }
 
-fn refuse_more_than_a_row(expr: &Expr) -> Result<(), String> {
+fn refuse_more_than_a_row(expr: &Expr, what: &str) -> Result<(), String> {
     let mut problem = None;
     let visited = expr.apply(|part| {
         problem = match part {
-            Expr::AggregateFunction(_) => Some("aggregates many rows; a rule sees one"),
-            Expr::WindowFunction(_) => Some("looks at other rows; a rule sees one"),
+            Expr::AggregateFunction(_) => Some(format!("aggregates many rows; {what} sees one")),
+            Expr::WindowFunction(_) => Some(format!("looks at other rows; {what} sees one")),
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
-                Some("reads a table; a rule sees one row")
+                Some(format!("reads a table; {what} sees one row"))
             }
-            Expr::Placeholder(_) => Some("has a parameter; a rule has none"),
+            Expr::Placeholder(_) => Some(format!("has a parameter; {what} has none")),
             Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
-                Some("depends on the clock or on chance; a rule must give the same answer always")
+                Some(format!("depends on the clock or on chance; {what} must give the same answer always"))
             }
             _ => None,
         };
         Ok(if problem.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     match (visited, problem) {
-        (_, Some(problem)) => Err(problem.to_owned()),
+        (_, Some(problem)) => Err(problem),
         (Err(error), None) => Err(error.to_string()),
         (Ok(_), None) => Ok(()),
     }
+}
+
+/// The same expression without functions that only a planner can run, such as `coalesce`, which it makes a CASE of.
+/// Nothing is computed here: folded constants would not be checked for overflow.
+fn with_plain_functions(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    let schema = Arc::new(schema.clone());
+    let context = SimplifyContext::builder().with_schema(Arc::clone(&schema)).build();
+    let expr = ExprSimplifier::new(context.clone()).coerce(expr, &schema)?;
+    let plain = expr.transform_up(|part| match part {
+        Expr::ScalarFunction(call) => Ok(match call.func.simplify(call.args, &context)? {
+            ExprSimplifyResult::Simplified(expr) => Transformed::yes(expr),
+            ExprSimplifyResult::Original(args) => {
+                Transformed::no(Expr::ScalarFunction(ScalarFunction { func: call.func, args }))
+            }
+        }),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(plain.data)
 }
 
 /// The same expression with integer arithmetic that fails where DataFusion's wraps around.

@@ -1,11 +1,15 @@
 //! The command line, as plain data.
 
+mod publish;
+mod quarantine;
 mod sim;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::publish::{FileFormat, PublishArgs};
+pub use self::quarantine::*;
 pub use self::sim::{DirtArgs, SimArgs};
 use crate::day::Day;
 
@@ -80,6 +84,8 @@ pub enum Command {
     Sql(SqlArgs),
     /// Put the figures of a Gold table elsewhere as files
     Publish(PublishArgs),
+    /// Records that were set aside: list them by reason, show them, mend and replay them
+    Quarantine(QuarantineArgs),
     /// Tables, their versions, rows and files, and how far they are behind
     Status(StatusArgs),
     /// Compact, checkpoint and vacuum the tables
@@ -229,38 +235,13 @@ pub struct SqlArgs {
     pub output: OutputArgs,
 }
 
-/// `smelt publish`
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  smelt publish kpi_minute --to /srv/kpi\n  smelt publish gold.kpi_minute_country --to s3://bucket/kpi --format csv\n\n\
-    Files are <figure>/<window column>=<start of the window>/<revision>.<json|csv|parquet>, one JSON object a row. A window is put once \
-    it is complete; when it changes later, as the next revision. Running it again puts nothing twice."
-)]
-pub struct PublishArgs {
-    /// The table; its model's header says what is published
-    #[arg(value_name = "TABLE")]
-    pub table: String,
-    /// The folder or bucket: a path, file:// or s3://bucket/prefix
-    #[arg(long, value_name = "URL")]
-    pub to: String,
-    /// The files' form
-    #[arg(long, value_enum, default_value = "json", value_name = "FORMAT")]
-    pub format: FileFormat,
-}
-
-/// The formats of published files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FileFormat {
-    /// One JSON object a row
-    Json,
-    /// Comma-separated values with a header
-    Csv,
-    /// Parquet
-    Parquet,
-}
-
 /// `smelt status`
 #[derive(Debug, Args)]
+#[command(long_about = "Tables, their versions, and how far they are behind: one row a table.\n\n\
+    quarantined and open: records of Bronze that were set aside, and those not mended since; quarantine_rate: open ones of \
+    all that were delivered. behind: upstream versions not yet consumed; waiting_s: how long the oldest rows in them have \
+    waited. newest_event: the newest event that has reached the table. last_run_s and last_run_rows: the last ingest that \
+    committed to it.")]
 #[command(after_help = "Examples:\n  smelt status\n  smelt status --format json")]
 pub struct StatusArgs {
     /// The result's form.

@@ -46,6 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Query(args) => cmd::query::run(&cli.common, args).await,
             Command::Sql(args) => cmd::sql::run(&cli.common, args).await,
             Command::Publish(args) => cmd::publish::run(&cli.common, args).await,
+            Command::Quarantine(args) => cmd::quarantine::run(&cli.common, args).await,
             Command::Status(args) => cmd::status::run(&cli.common, args).await,
             Command::Maintain(args) => cmd::maintain::run(&cli.common, args).await,
             Command::Sim(args) => cmd::sim::run(args),

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 
 use super::columns::Texts;
 use super::reject::Reject;
-use crate::records::{ArrivedAt, OVERSIZE_KEPT, RawBatch};
+use crate::records::{ArrivedAt, HEADER_KEPT, OVERSIZE_KEPT, RawBatch};
 
 /// Which records of a batch become rows, in order.
 #[derive(Clone, Copy)]
@@ -51,6 +51,8 @@ pub(crate) struct Details {
     pub(crate) errors: Option<Vec<Reject>>,
     /// Whether `_raw` is filled.
     pub(crate) with_raw: bool,
+    /// Whether `_header` is filled.
+    pub(crate) with_header: bool,
     /// Of a record longer than this only the first [`OVERSIZE_KEPT`] bytes go to `_raw`.
     pub(crate) max_record: usize,
 }
@@ -90,6 +92,7 @@ impl Assembler {
             } else {
                 new_null_array(&DataType::Binary, len)
             },
+            if details.with_header { headers(raw, len) } else { new_null_array(&DataType::Utf8, len) },
             new_null_array(&DataType::Int32, len),
         ])
     }
@@ -103,6 +106,15 @@ impl Assembler {
                 Arc::new(array)
             }
         }
+    }
+}
+
+/// The header that the records were read by, in each row: it makes a quarantined row whole, to be read again without
+/// its file.
+fn headers(raw: &RawBatch, len: usize) -> ArrayRef {
+    match raw.header.as_ref().map(|header| header.text()).filter(|text| text.len() <= HEADER_KEPT) {
+        Some(text) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, len))),
+        None => new_null_array(&DataType::Utf8, len),
     }
 }
 

@@ -16,6 +16,8 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// The header of a CSV file, mapped to a contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvHeader {
+    /// The line as it came, without a byte order mark.
+    text: String,
     delimiter: u8,
     columns: Vec<CsvColumn>,
 }
@@ -57,6 +59,24 @@ impl CsvHeader {
         Ok(header)
     }
 
+    /// The line as it came, without a byte order mark.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Per column: the place of the contract's field that it holds.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = Option<usize>> {
+        self.columns.iter().map(|column| column.field)
+    }
+
+    /// The texts of a row, one a column; `None` for a row that is not whole or of another width.
+    pub(crate) fn texts(&self, row: &str) -> Option<Vec<String>> {
+        let (mut parts, mut buffer) = (Vec::new(), Vec::new());
+        split(row.as_bytes(), self.delimiter, &mut parts).ok()?;
+        let text = |part: &Part| String::from_utf8_lossy(part.value(row.as_bytes(), &mut buffer)).into_owned();
+        (parts.len() == self.columns.len()).then(|| parts.iter().map(text).collect())
+    }
+
     /// The byte between fields.
     pub fn delimiter(&self) -> u8 {
         self.delimiter
@@ -77,7 +97,8 @@ impl CsvHeader {
             let field = contract.fields.iter().position(|f| f.wire_names().any(|n| n == name));
             CsvColumn { name: if name.is_empty() { format!("column {}", i + 1) } else { name }, field }
         };
-        Ok(CsvHeader { delimiter, columns: parts.iter().enumerate().map(column).collect() })
+        let columns = parts.iter().enumerate().map(column).collect();
+        Ok(CsvHeader { text: String::from_utf8_lossy(line).into_owned(), delimiter, columns })
     }
 
     fn check(&self, contract: &Contract) -> Result<(), HeaderError> {

@@ -221,7 +221,7 @@ impl Decoder {
         let is_broken = |row: &u32| broken.binary_search_by_key(row, |(row, _)| *row).is_ok();
         let clocks = sorted.clocks.iter().filter(|row| !is_broken(row)).count() as u64;
         let (with_raw, max_record) = (self.contract.raw == RawPolicy::All, self.contract.max_record);
-        let details = |rescued| Details { rescued, errors: None, with_raw, max_record };
+        let details = |rescued| Details { rescued, errors: None, with_raw, with_header: false, max_record };
         if broken.is_empty() {
             let all = sorted.rejected.is_empty();
             let rows = if all { Rows::All(raw.len()) } else { Rows::Only(&sorted.records) };
@@ -259,7 +259,8 @@ impl Decoder {
         let payload = sorted.payload.columns().iter().map(|c| take(c, &rows, None)).collect::<Result<Vec<_>, _>>()?;
         let rescued = take(&sorted.rescued, &rows, None)?;
         let errors = Some(bad.into_iter().map(|(.., reject)| *reject).collect());
-        let details = Details { rescued, errors, with_raw: true, max_record: self.contract.max_record };
+        let max_record = self.contract.max_record;
+        let details = Details { rescued, errors, with_raw: true, with_header: true, max_record };
         let system = self.assembler.columns(raw, Rows::Only(&records), ingested_at_us, details)?;
         self.join(payload, system)
     }

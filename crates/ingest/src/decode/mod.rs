@@ -21,6 +21,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 
 pub use csv::CsvHeader;
 pub use decoder::Decoder;
+pub(crate) use reject::CUT;
 pub use split::Splitter;
 
 /// Why decoding stopped. A bad *record* is never an error: it is a quarantined row.

@@ -76,12 +76,15 @@ fn shortened(text: &str) -> String {
     }
 }
 
+/// How the reason of a record begins of which only the start was kept.
+pub(crate) const CUT: &str = "too long: ";
+
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reject::Empty => f.write_str("empty message"),
             Reject::TooLong { length, limit, hash } => {
-                write!(f, "too long: {length} bytes, at most {limit} are read; xxh3 {hash:032x}")
+                write!(f, "{CUT}{length} bytes, at most {limit} are read; xxh3 {hash:032x}")
             }
             Reject::NotText => f.write_str("not text: invalid UTF-8"),
             Reject::Json { what, at } => write!(f, "not one JSON object: {what} at byte {at}"),

@@ -7,6 +7,7 @@ mod crash;
 mod faulty;
 mod files;
 mod kafka;
+mod replay;
 mod sets;
 mod streams;
 mod world;

@@ -28,8 +28,8 @@ async fn every_query_prints_its_header() {
         }
     }
     assert_snapshot!(headers.join("\n"), @r#"
-    ingest_balance: stream,commits,delivered,rows_stored,rows_quarantined,missing
-    ingest_reconciliation: stream,input,commits,delivered,stored,quarantined,skipped,missing
+    ingest_balance: stream,commits,delivered,mended,rows_stored,rows_quarantined,missing
+    ingest_reconciliation: stream,input,commits,delivered,stored,quarantined,skipped,mended,missing
     invoice_daily: day,invoices,net_sales,units_ordered,units_returned
     invoice_kpi_country: country,invoices,total_sale_volume,rate_of_return,average_transaction_size
     invoice_kpi_minute: window_start,opm,total_sale_volume,rate_of_return,average_transaction_size
@@ -45,7 +45,7 @@ async fn every_query_prints_its_header() {
     pos_stock_left: product,opening,units_sold,stock_left
     pos_totals: sale_lines,units,sales
     pos_yearly: y,units,sales
-    quarantine_summary: stream,source,reason,records,first_arrived,last_arrived
+    quarantine_summary: stream,source,reason,records,open,first_arrived,last_arrived
     "#);
 }
 

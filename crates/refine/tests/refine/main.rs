@@ -5,6 +5,7 @@ mod faults;
 mod folding;
 mod gates;
 mod kinds;
+mod mended;
 mod moves;
 mod options;
 mod plans;

@@ -363,6 +363,16 @@ impl World {
         }
     }
 
+    /// Commits orders that were in quarantine and are mended: rows at the places where they came, of revision 1.
+    pub async fn land_mended(&self, orders: &[Order]) {
+        let rows = order_rows(orders);
+        let mends: ArrayRef = Arc::new(Int32Array::from(vec![schema::MENDED_REVISION; rows.num_rows()]));
+        let names = rows.schema();
+        let columns = names.fields().iter().map(|field| field.name().as_str()).zip(rows.columns().iter().cloned());
+        let columns = columns.chain([("_mends", mends)]).map(|(name, column)| (name, column, true));
+        self.commit("orders", RecordBatch::try_from_iter_with_nullable(columns).unwrap()).await;
+    }
+
     async fn commit(&self, stream: &str, rows: RecordBatch) {
         let contract = &self.project.contracts[stream];
         let mut spec = TableSpec::new(contract.bronze_schema());

@@ -30,6 +30,8 @@ fn null_passes_and_false_fails() {
     check("price >= 0.10", [Some(true), Some(false), None, Some(false)]);
     check("kind IN ('ORDER', 'RETURN')", [Some(true), Some(false), None, Some(true)]);
     check("quantity IS NOT NULL", [Some(true), Some(true), Some(false), Some(true)]);
+    check("coalesce(quantity, 5) > 0", [Some(true), Some(false), Some(true), Some(true)]);
+    check("nullif(quantity, 0) > 0", [Some(true), None, None, Some(true)]);
     check("NULL", [None; 4]);
     check("true", [Some(true); 4]);
 }

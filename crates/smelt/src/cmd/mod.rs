@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod init;
 pub mod maintain;
 pub mod publish;
+pub mod quarantine;
 pub mod query;
 pub mod refine;
 pub mod sim;

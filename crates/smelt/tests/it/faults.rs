@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-fn size_from_env(name: &str, default: u64) -> u64 {
+pub fn size_from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
@@ -62,7 +62,7 @@ fn data_files(layer: &Path) -> HashSet<PathBuf> {
 }
 
 /// Cuts every NDJSON file of `from` into pieces of `lines` lines, named in order, and returns them by stream in turn.
-fn pieces(from: &Path, to: &Path, streams: &[&str], lines: usize) -> Vec<(String, PathBuf)> {
+pub fn pieces(from: &Path, to: &Path, streams: &[&str], lines: usize) -> Vec<(String, PathBuf)> {
     let mut by_stream = Vec::new();
     for stream in streams {
         // Bytes, not text: some of the simulator's records are not UTF-8.
@@ -174,7 +174,7 @@ fn sigkill_at_random_moments_changes_no_answer() {
     }
 }
 
-fn check_truth(lake: &Lake, truth: &Path) {
+pub fn check_truth(lake: &Lake, truth: &Path) {
     for query in [
         "pos_totals",
         "pos_monthly",

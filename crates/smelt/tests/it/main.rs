@@ -11,6 +11,8 @@ mod demo;
 mod faults;
 mod first_day;
 mod publish;
+mod quarantine;
 mod sets;
 mod support;
 mod truth;
+mod upkeep;
