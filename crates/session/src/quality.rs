@@ -2,6 +2,7 @@
 //!
 //! | table | one row is |
 //! |---|---|
+//! | `quality.results` | what a check or a gate found in one run |
 //! | `quality.quarantine` | a bad record of any stream, with reason and raw bytes |
 //! | `quality.reconciliation` | what a commit to Bronze said that it took from one input |
 //! | `quality.commits` | a commit to Bronze: what it said, and the rows of the files that it added |
@@ -11,11 +12,13 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
 use datafusion::logical_expr::{LogicalPlanBuilder, ident, lit};
 use futures::future::try_join_all;
-use schema::{PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED};
+use schema::{PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, TableName};
 use serde_json::{Map, Value};
 use store::HistoryEntry;
 
@@ -24,10 +27,11 @@ use crate::resolver::Resolver;
 use crate::{SessionError, SessionFactory};
 
 /// The tables of the schema, with what one row is.
-pub(crate) const TABLES: [(&str, &str); 3] = [
+pub(crate) const TABLES: [(&str, &str); 4] = [
     ("commits", "A commit to Bronze: what it said of itself, and the rows of the files that it added"),
     ("quarantine", "A bad record of any stream, with the reason and its raw bytes"),
     ("reconciliation", "What a commit to Bronze said that it took from one input"),
+    ("results", "What a check or a gate found in one run"),
 ];
 
 /// Columns of `quality.quarantine`, besides `stream`.
@@ -44,8 +48,21 @@ pub(crate) async fn table(
         "quarantine" => quarantine(resolver, factory).await?,
         "commits" => commits(&histories(factory).await?)?,
         "reconciliation" => reconciliation(&histories(factory).await?)?,
+        "results" => kept(factory, &schema::results_table(), schema::results_schema()).await?,
         _ => return Ok(None),
     }))
+}
+
+/// A table of Smelt's own at its head, with the columns of `wanted`; empty where it was never written.
+async fn kept(
+    factory: &SessionFactory,
+    name: &TableName,
+    wanted: SchemaRef,
+) -> Result<Arc<dyn TableProvider>, SessionError> {
+    Ok(match factory.snapshot(name, None).await? {
+        Some(snapshot) => snapshot.provider(),
+        None => Arc::new(EmptyTable::new(store::read_schema(&wanted))),
+    })
 }
 
 async fn quarantine(resolver: &Resolver, factory: &SessionFactory) -> Result<Arc<dyn TableProvider>, SessionError> {

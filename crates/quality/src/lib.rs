@@ -1,0 +1,21 @@
+//! Data quality: what must hold before rows are published, what was found, and who is told.
+//!
+//! * [`Subject::evaluate`] evaluates the checks of a model ([`schema::Check`]) on rows that the caller chose: `refine`
+//!   gives it staged files before it publishes them, `smelt check` the tables as they stand. So there is one meaning of
+//!   each check.
+//! * [`gate`] measures how much of what a feed received is lost (ENGINE.md, rule 21).
+//! * [`results`] keeps what was found as a table with history.
+//!
+//! It knows neither how models are refreshed nor where events come from. A check that is not met is data
+//! ([`CheckResult`]), never an error.
+
+mod error;
+mod evaluate;
+pub mod gate;
+mod result;
+pub mod results;
+mod sql;
+
+pub use error::{QualityError, Result};
+pub use evaluate::{Reach, Rows, Subject, any_fails, any_holds};
+pub use result::{CheckResult, SampleRow};
