@@ -37,11 +37,6 @@ const FED: &str = "fed";
 /// When a row arrived, microseconds.
 const ARRIVED: &str = "CAST(coalesce(_arrived_at, _ingested_at) AS BIGINT)";
 
-/// A message's place in the order as one text.
-const LINEAGE_KEY: &str = "concat(CAST(_lineage['at'] AS VARCHAR), '|', _lineage['name'], '|', \
-                           CAST(_lineage['part'] AS VARCHAR), '|', CAST(_lineage['offset'] AS VARCHAR), '|', \
-                           CAST(_lineage['revision'] AS VARCHAR))";
-
 /// What was received of a stream in the windows that a gate looks at.
 #[derive(Clone, Debug)]
 pub struct Windows {
@@ -209,26 +204,32 @@ impl Windows {
         )
     }
 
+    /// Good messages and what the feed makes of them are brought together by their place in the order, then messages by
+    /// their entity: a message that gives no row is no loss where another one of its entity does.
     fn missing_sql(&self, contract: &Contract) -> String {
-        let number = self.number();
-        let entity: Vec<String> = match contract.entity.as_slice() {
-            [] => vec![LINEAGE_KEY.to_owned()],
-            names => names.iter().map(|name| quoted(name)).collect(),
+        let (number, names) = (self.number(), &contract.entity);
+        let list = |of: &dyn Fn(usize, &String) -> String| -> String {
+            names.iter().enumerate().map(|(i, name)| format!(", {}", of(i, name))).collect()
         };
-        let places: Vec<String> = (0..entity.len()).map(|i| format!("e{i}")).collect();
-        let named: Vec<String> =
-            entity.iter().zip(&places).map(|(column, name)| format!("{column} AS {name}")).collect();
-        let (named, places) = (named.join(", "), places.join(", "));
-        format!(
-            "SELECT w, count(*) AS n FROM (
-               SELECT min(w) AS w FROM (
-                 SELECT {number} AS w, {LINEAGE_KEY} AS message, {named} FROM {}) AS good
-               LEFT JOIN (SELECT DISTINCT {LINEAGE_KEY} AS message FROM _smelt.{FED}) AS kept
-                 ON good.message = kept.message
-               GROUP BY {places} HAVING count(kept.message) = 0) AS lost
-             GROUP BY w",
+        let (good, none) =
+            (list(&|i, name| format!("{} AS e{i}", quoted(name))), list(&|i, _| format!("NULL AS e{i}")));
+        let of_message = list(&|i, _| format!("max(e{i}) AS e{i}"));
+        let messages = format!(
+            "SELECT max(w) AS w, max(made) AS made{of_message} FROM (
+               SELECT _lineage AS message, {number} AS w, 0 AS made{good} FROM {}
+               UNION ALL SELECT _lineage AS message, NULL AS w, 1 AS made{none} FROM _smelt.{FED}) AS both
+             GROUP BY message",
             contract.table()
-        )
+        );
+        let entities = match names.is_empty() {
+            true => format!("SELECT w FROM ({messages}) AS messages WHERE made = 0"),
+            false => {
+                let keys: Vec<String> = (0..names.len()).map(|i| format!("e{i}")).collect();
+                let keys = keys.join(", ");
+                format!("SELECT min(w) AS w FROM ({messages}) AS messages GROUP BY {keys} HAVING max(made) = 0")
+            }
+        };
+        format!("SELECT w, count(*) AS n FROM ({entities}) AS lost GROUP BY w")
     }
 }
 

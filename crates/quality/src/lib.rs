@@ -5,13 +5,19 @@
 //!   each check.
 //! * [`gate`] measures how much of what a feed received is lost (ENGINE.md, rule 21).
 //! * [`results`] keeps what was found as a table with history.
+//! * [`loads`] keeps the history of what came in against what is kept.
+//! * [`report`] writes results for other tools.
+//! * [`alerts`] tells people, once an incident.
 //!
 //! It knows neither how models are refreshed nor where events come from. A check that is not met is data
 //! ([`CheckResult`]), never an error.
 
+pub mod alerts;
 mod error;
 mod evaluate;
 pub mod gate;
+pub mod loads;
+pub mod report;
 mod result;
 pub mod results;
 mod sql;

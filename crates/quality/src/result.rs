@@ -1,5 +1,6 @@
 //! What a check found.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -104,6 +105,12 @@ impl fmt::Display for CheckResult {
 pub struct SampleRow(pub Vec<(String, Option<String>)>);
 
 impl SampleRow {
+    /// The rows that a JSON array of objects stands for; what is none gives none.
+    pub(crate) fn of_json(json: &str) -> Vec<SampleRow> {
+        let rows: Vec<BTreeMap<String, Option<String>>> = serde_json::from_str(json).unwrap_or_default();
+        rows.into_iter().map(|row| SampleRow(row.into_iter().collect())).collect()
+    }
+
     /// The rows of a batch, without Smelt's own columns (`_lineage`).
     pub(crate) fn all(batch: &RecordBatch) -> Result<Vec<SampleRow>> {
         let options = FormatOptions::default().with_null("null");

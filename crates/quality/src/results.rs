@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
 use chrono::{DateTime, Utc};
-use schema::{results_schema, results_table};
+use futures::TryStreamExt;
+use schema::{Severity, results_schema, results_table};
+use session::{LakeSession, Parameters};
 use store::{Commit, Lake, Operation, TableSpec, WriterOptions};
 
-use crate::{CheckResult, Result};
+use crate::{CheckResult, Result, SampleRow};
 
 /// Who evaluated checks, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,50 @@ pub async fn append(lake: &Lake, run: &Run, results: &[CheckResult]) -> Result<(
     commit.stage(writer.finish().await?);
     table.commit(commit).await?;
     Ok(())
+}
+
+/// The last result of each check and gate, by table, feed and check.
+///
+/// # Errors
+/// When the table of results cannot be read.
+pub async fn latest(session: &LakeSession) -> Result<Vec<CheckResult>> {
+    let sql = "SELECT table_name, feed, check_name, severity, success, allowed, version, observed_value, element_count, \
+               unexpected_count, partial_unexpected_list FROM (SELECT *, row_number() OVER (PARTITION BY table_name, \
+               feed, check_name ORDER BY run_at DESC, run_id DESC) AS place FROM quality.results) AS ranked \
+               WHERE place = 1 ORDER BY table_name, feed, check_name";
+    let batches: Vec<RecordBatch> = session.query(sql, &Parameters::new()).await?.try_collect().await?;
+    let mut results = Vec::new();
+    for batch in &batches {
+        let text = |place: usize| cast(batch.column(place), &DataType::Utf8);
+        let (table, feed, check, severity) = (text(0)?, text(1)?, text(2)?, text(3)?);
+        let (success, allowed) = (batch.column(4).as_boolean(), batch.column(5).as_boolean());
+        let (observed, sample) = (text(7)?, text(10)?);
+        let long = |place: usize, row: usize| {
+            let column = batch.column(place);
+            column.is_valid(row).then(|| column.as_primitive::<Int64Type>().value(row))
+        };
+        let text = |column: &ArrayRef, row: usize| {
+            column.is_valid(row).then(|| column.as_string::<i32>().value(row).to_owned())
+        };
+        for row in 0..batch.num_rows() {
+            // A name that no table can have is none of ours.
+            let Some(Ok(table)) = text(&table, row).map(|name| name.parse()) else { continue };
+            results.push(CheckResult {
+                table,
+                feed: text(&feed, row),
+                check: text(&check, row).unwrap_or_default(),
+                severity: if text(&severity, row).as_deref() == Some("warn") { Severity::Warn } else { Severity::Fail },
+                success: success.value(row),
+                allowed: allowed.value(row),
+                version: long(6, row),
+                observed_value: text(&observed, row),
+                element_count: long(8, row).map(i64::unsigned_abs),
+                unexpected_count: long(9, row).map_or(0, i64::unsigned_abs),
+                sample: text(&sample, row).map(|json| SampleRow::of_json(&json)).unwrap_or_default(),
+            });
+        }
+    }
+    Ok(results)
 }
 
 fn rows(run: &Run, results: &[CheckResult]) -> Result<RecordBatch> {

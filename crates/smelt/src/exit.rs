@@ -11,6 +11,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+/// A quality gate or a check failed.
+pub const FAILED_CHECK: u8 = 3;
+
 /// Wrong usage or configuration: exit code 2.
 #[derive(Debug)]
 pub struct Usage(pub String);
@@ -47,7 +50,7 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
             if let Some(error) = cause.downcast_ref::<refine::RefineError>() {
                 return match error.kind() {
                     refine::ErrorKind::Config => Some(2),
-                    refine::ErrorKind::Gate => Some(3),
+                    refine::ErrorKind::Gate => Some(FAILED_CHECK),
                     refine::ErrorKind::Failed => None,
                 };
             }

@@ -13,8 +13,9 @@ use crate::app::App;
 use crate::cli::{Common, StatusArgs};
 use crate::output;
 use crate::progress::say;
+use crate::units::Span;
 
-/// Prints one row a table.
+/// Prints one row a table, and to standard error what is wrong since when.
 ///
 /// Columns: table, version, rows, quarantined (rows of Bronze kept with a reason), files, bytes, behind (upstream versions
 /// not yet consumed), changed_at (UTC, of the newest data file); null where a table has no such thing.
@@ -33,6 +34,10 @@ pub async fn run(common: &Common, args: StatusArgs) -> Result<ExitCode> {
         say(&format!("lake {}: release {} of {}", app.lake.url(), release.number, release.at.format("%F %T UTC")));
     } else {
         say(&format!("lake {}: no release yet", app.lake.url()));
+    }
+    for incident in app.alerts().open_incidents().await? {
+        let age = Span(std::time::Duration::from_secs((app.lake.now() - incident.at).num_seconds().unsigned_abs()));
+        say(&format!("since {} ({age}): {}; {}", incident.at.format("%F %T UTC"), incident.title, incident.details));
     }
     let mut writer = args.output.open()?;
     output::write_batch(batch(&rows)?, args.output.format.into(), &mut writer).await?;
