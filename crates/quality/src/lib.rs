@@ -11,6 +11,22 @@
 //!
 //! It knows neither how models are refreshed nor where events come from. A check that is not met is data
 //! ([`CheckResult`]), never an error.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use quality::alerts::{AlertOptions, Alerts};
+//!
+//! let lake = store::Lake::open("memory:///", store::LakeOptions::default()).await?;
+//! let alerts = Alerts::new(lake, AlertOptions { channels: Vec::new(), wait: Duration::from_secs(10) });
+//! assert!(alerts.raise("set:weekly:2024-01-05", "a file is missing", "store_20240105.csv").await?);
+//! assert!(!alerts.raise("set:weekly:2024-01-05", "a file is missing", "still").await?, "it is open already");
+//! assert!(alerts.resolve("set:weekly:2024-01-05").await?);
+//! alerts.deliver().await?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod alerts;
 mod error;

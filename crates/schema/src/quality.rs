@@ -53,6 +53,7 @@ pub fn loads_schema() -> SchemaRef {
         column("stored", DataType::Int64, "records that the commit says were stored as good rows"),
         column("quarantined", DataType::Int64, "records that the commit says were stored as bad rows"),
         column("skipped", DataType::Int64, "places of the log that held no record"),
+        column("mended", DataType::Int64, "rows that mend quarantined ones: a replay delivers nothing"),
         column("rows_stored", DataType::Int64, "good rows of the files that the commit added; null for an input"),
         column("rows_quarantined", DataType::Int64, "bad rows of the files that it added; null for an input"),
     ]))

@@ -120,7 +120,7 @@ async fn loads(factory: &SessionFactory) -> Result<LogicalPlanBuilder, SessionEr
 
 /// The commits of all streams, as a whole.
 async fn commits(factory: &SessionFactory) -> Result<Arc<dyn TableProvider>, SessionError> {
-    let columns = ["stream", "version", "committed_at", "delivered", "stored", "quarantined", "skipped"];
+    let columns = ["stream", "version", "committed_at", "delivered", "stored", "quarantined", "skipped", "mended"];
     let columns = columns.into_iter().chain(["rows_stored", "rows_quarantined"]).map(ident);
     let rows = loads(factory).await?.filter(ident("input").is_null())?.project(columns)?;
     Ok(Arc::new(ViewTable::new(rows.build()?, None)))
@@ -128,7 +128,7 @@ async fn commits(factory: &SessionFactory) -> Result<Arc<dyn TableProvider>, Ses
 
 /// The same, input by input.
 async fn reconciliation(factory: &SessionFactory) -> Result<Arc<dyn TableProvider>, SessionError> {
-    let columns = ["stream", "version", "committed_at", "input", "delivered", "stored", "quarantined", "skipped"];
+    let columns = ["stream", "version", "committed_at", "input", "delivered", "stored", "quarantined", "skipped", "mended"];
     let rows = loads(factory).await?.filter(ident("input").is_not_null())?.project(columns.map(ident))?;
     Ok(Arc::new(ViewTable::new(rows.build()?, None)))
 }
@@ -163,6 +163,7 @@ pub fn load_rows(stream: &str, entries: &[HistoryEntry]) -> Result<RecordBatch, 
         of("stored"),
         of("quarantined"),
         of("skipped"),
+        longs(rows.iter().map(|(_, _, counts)| Some(count_of(counts, "mended").unwrap_or(0)))),
         rows_of(STATUS_STORED),
         rows_of(STATUS_QUARANTINED),
     ];

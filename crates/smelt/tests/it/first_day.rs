@@ -82,7 +82,9 @@ fn every_command_has_help_with_an_example() {
     lake.run_plain(["init", "shop"]).fine();
     let list = lake.run_plain(["query", "--list", "--format", "csv", "--project", "shop"]).fine().stdout;
     let queries: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
-    for command in ["demo", "init", "ingest", "refine", "query", "sql", "status", "maintain", "sim", "completions"] {
+    for command in
+        ["demo", "init", "ingest", "refine", "check", "query", "sql", "status", "maintain", "sim", "completions"]
+    {
         let help = lake.run([command, "--help"]).fine().stdout;
         assert!(help.contains("smelt ") && help.contains("Example"), "{help}");
         let examples = help.split("Example").nth(1).unwrap_or_default();

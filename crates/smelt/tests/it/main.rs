@@ -10,5 +10,8 @@ mod bad_input;
 mod demo;
 mod faults;
 mod first_day;
+mod quality;
+#[path = "../../../quality/tests/quality/server.rs"]
+mod server;
 mod support;
 mod truth;
