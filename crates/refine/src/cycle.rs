@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quality::CheckResult;
 use schema::TableName;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Mode;
+use crate::keeper::Keeper;
 use crate::pins::Pins;
 use crate::plan::{LoadedModel, Plan};
 use crate::refresh::{Ended, refresh};
-use crate::{GateFailure, Limits, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport, Result};
+use crate::{Limits, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport, Result, gated};
 
 /// How often a model is begun again because another writer was first.
 const ATTEMPTS: u32 = 20;
@@ -22,8 +24,11 @@ pub(crate) struct Cycles {
     plan: Plan,
     mode: Mode,
     limits: Limits,
+    /// Feeds whose gates are left open.
+    allow: Vec<String>,
     selected: BTreeSet<TableName>,
     pins: Pins,
+    keeper: Keeper,
     progress: Arc<dyn Progress>,
 }
 
@@ -36,8 +41,11 @@ impl Cycles {
         let mode = mode(options)?;
         let plan = Plan::load(&env).await?;
         let selected = select(&env, &plan, &options.select)?;
+        gated::named_feeds(&plan, &options.allow)?;
         let pins = Pins::new(env.lake.clone());
-        Ok(Self { env, plan, mode, limits: options.limits, selected, pins, progress })
+        let keeper = Keeper::new(env.lake.clone(), options.follow.is_some());
+        let (limits, allow) = (options.limits, options.allow.clone());
+        Ok(Self { env, plan, mode, limits, allow, selected, pins, keeper, progress })
     }
 
     /// Runs one cycle.
@@ -74,6 +82,7 @@ impl Cycles {
                 () = cancel.cancelled() => {}
             }
         }
+        self.keeper.flush().await?;
         Ok(last)
     }
 
@@ -98,22 +107,19 @@ impl Cycles {
 
     async fn cycle(&mut self, cancel: &CancellationToken) -> Result<RefineReport> {
         let mut report = RefineReport::default();
-        let mut failures: Vec<GateFailure> = Vec::new();
+        let mut failures: Vec<CheckResult> = Vec::new();
         let mut failed = None;
         for model in self.plan.models.iter().filter(|model| self.selected.contains(model.name())) {
             if cancel.is_cancelled() {
                 // No release of models that are new beside others that are not.
-                return Ok(report);
+                return self.cut_short(report).await;
             }
             self.progress.started(model.name());
-            let ended = model_of(&self.env, &self.plan, model, (self.mode, self.limits), &mut self.pins, cancel).await;
+            let work = (self.mode, self.limits, self.allow.as_slice());
+            let ended = model_of(&self.env, &self.plan, model, work, &mut self.pins, cancel).await;
             let done = match ended.map_err(|error| error.in_model(model.name())) {
                 Ok(Ended::Done(done)) => done,
-                Ok(Ended::Held(done, gates)) => {
-                    failures.extend(gates);
-                    done
-                }
-                Ok(Ended::Cancelled | Ended::Again(_)) => return Ok(report),
+                Ok(Ended::Cancelled | Ended::Again(_)) => return self.cut_short(report).await,
                 // Like a model that a check holds back, it stays as it is, and the others go on.
                 Err(error) => {
                     tracing::debug!(model = %model.name(), %error, "the model failed");
@@ -121,10 +127,12 @@ impl Cycles {
                     continue;
                 }
             };
+            failures.extend(done.checks.iter().filter(|result| result.holds()).cloned());
             self.progress.finished(&done);
             report.models.push(done);
         }
         report.release = self.release().await?;
+        self.keep(&report).await?;
         if let Some(error) = failed {
             failures.iter().for_each(|failure| tracing::warn!("{failure}"));
             return Err(error);
@@ -134,6 +142,24 @@ impl Cycles {
             true => Ok(report),
             false => Err(RefineError::Gates { failures, report: Box::new(report) }),
         }
+    }
+
+    /// What is left to do for a cycle that was cancelled.
+    async fn cut_short(&mut self, report: RefineReport) -> Result<RefineReport> {
+        self.keep(&report).await?;
+        Ok(report)
+    }
+
+    /// Keeps and tells what the checks of a cycle found.
+    async fn keep(&mut self, report: &RefineReport) -> Result<()> {
+        let results: Vec<CheckResult> = report.models.iter().flat_map(|model| model.checks.iter().cloned()).collect();
+        if results.is_empty() {
+            return Ok(());
+        }
+        let warned = results.iter().filter(|result| !result.success && !result.holds());
+        warned.for_each(|result| tracing::warn!("{result}{}", if result.allowed { " (let through)" } else { "" }));
+        self.progress.checked(&results);
+        Ok(self.keeper.keep(&results).await?)
     }
 
     /// Publishes the versions that the cycle is pinned to, where any of them is newer than in the last release.
@@ -173,7 +199,7 @@ async fn model_of(
     env: &RefineEnv,
     plan: &Plan,
     model: &LoadedModel,
-    work: (Mode, Limits),
+    work: (Mode, Limits, &[String]),
     pins: &mut Pins,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
@@ -195,6 +221,9 @@ fn mode(options: &RefineOptions) -> Result<Mode> {
         (true, true) => Err(RefineError::Options("--full-refresh computes all days: leave --from and --to out".into())),
         (_, _) if options.follow.is_some() && (options.full_refresh || ranged) => {
             Err(RefineError::Options("--follow refreshes from changes: run --full-refresh or --from/--to first".into()))
+        }
+        (_, _) if options.follow.is_some() && !options.allow.is_empty() => {
+            Err(RefineError::Options("--allow lets through what waits now: leave --follow out".into()))
         }
         (true, false) => Ok(Mode::Rebuild),
         (false, true) => match (options.from, options.to) {

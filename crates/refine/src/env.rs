@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use quality::CheckResult;
 use schema::{Project, TableName};
 use session::SessionFactory;
 use store::Lake;
@@ -60,6 +61,9 @@ pub struct RefineOptions {
     pub from: Option<NaiveDate>,
     /// Compute anew the days up to this one (inclusive). `None` with `from`: to the last day.
     pub to: Option<NaiveDate>,
+    /// Feeds whose gate is left open this once (`sales_events`, or `silver.sales_lines.sales_events`): what waits is
+    /// published, which is recorded, and what was let through holds nothing back later.
+    pub allow: Vec<String>,
     /// Go on with cycle after cycle, looking for new upstream versions this often.
     pub follow: Option<Duration>,
     /// How much is kept in memory at a time.
@@ -99,6 +103,8 @@ pub struct ModelReport {
     pub files_removed: u64,
     /// The table's version after the refresh; `None` for a table that does not exist yet.
     pub version: Option<i64>,
+    /// What the model's checks and the gates of its feeds found; empty where nothing was to be published.
+    pub checks: Vec<CheckResult>,
     /// Wall-clock seconds.
     pub seconds: f64,
 }
@@ -116,6 +122,7 @@ impl ModelReport {
             files_added: 0,
             files_removed: 0,
             version: None,
+            checks: Vec::new(),
             seconds: 0.0,
         }
     }
@@ -130,7 +137,7 @@ pub enum Outcome {
     Positions,
     /// Rows were added or removed.
     Changed,
-    /// A check failed: nothing was committed, the table stays as it was.
+    /// A check failed, or the gates of all feeds that had news: nothing was committed, the table stays as it was.
     Held,
     /// The model takes no part in this run, for the reason given.
     Skipped(String),
@@ -142,6 +149,8 @@ pub trait Progress: Send + Sync {
     fn started(&self, _model: &TableName) {}
     /// A model's refresh has ended.
     fn finished(&self, _report: &ModelReport) {}
+    /// Checks and gates were evaluated, over all models of a cycle.
+    fn checked(&self, _results: &[CheckResult]) {}
     /// A release was published.
     fn released(&self, _number: u64) {}
 }

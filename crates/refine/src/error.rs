@@ -1,6 +1,7 @@
 //! What can go wrong in a refresh, by what a caller can do about it.
 
 use datafusion::error::DataFusionError;
+use quality::{CheckResult, QualityError};
 use schema::TableName;
 use session::SessionError;
 use store::StoreError;
@@ -19,29 +20,6 @@ pub enum ErrorKind {
     Gate,
     /// The run failed (exit code 1).
     Failed,
-}
-
-/// A check that held a model back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GateFailure {
-    /// The model.
-    pub model: TableName,
-    /// The check as the model's header has it: `unique(a, b)`.
-    pub check: String,
-    /// How many rows (or keys, of `unique`) break it.
-    pub rows: u64,
-    /// The first few that do, as text.
-    pub sample: Vec<String>,
-}
-
-impl std::fmt::Display for GateFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} is broken by {} rows", self.model, self.check, self.rows)?;
-        match self.sample.first() {
-            Some(first) => write!(f, ", for example {first}"),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Errors of a refresh.
@@ -83,11 +61,11 @@ pub enum RefineError {
         /// `append` or `latest`.
         kept: &'static str,
     },
-    /// Checks held models back. The others were refreshed and, if anything changed, released.
+    /// Checks held models back, or gates feeds. The others were refreshed and, if anything changed, released.
     #[error("{}", .failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Gates {
         /// What failed.
-        failures: Vec<GateFailure>,
+        failures: Vec<CheckResult>,
         /// What the run did otherwise.
         report: Box<RefineReport>,
     },
@@ -121,6 +99,9 @@ pub enum RefineError {
     /// Arrow failed.
     #[error("{0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// A check or a gate could not be evaluated, or its result not be kept.
+    #[error(transparent)]
+    Quality(#[from] QualityError),
     /// Spilling to the temporary directory failed.
     #[error("temporary directory {path}: {source}")]
     Spill {
@@ -149,6 +130,8 @@ impl RefineError {
         let of_engine = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::ObjectStore(_));
         match self {
             Self::Store(error) | Self::Contended { source: error, .. } => error.is_retryable(),
+            Self::Quality(QualityError::Store(error)) => error.is_retryable(),
+            Self::Quality(QualityError::Session(SessionError::Query(error))) => of_engine(error),
             Self::Engine(error) => of_engine(error),
             Self::Session(SessionError::Query(error)) | Self::Sql { source: SessionError::Query(error), .. } => {
                 of_engine(error)

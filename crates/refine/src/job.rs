@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
 use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, ident, lit};
@@ -92,6 +91,8 @@ pub(crate) struct Job<'a> {
     pub(crate) replacement: Option<MetadataChange>,
     /// Tables that only the checks read, as SQL sees them.
     pub(crate) others: HashMap<TableName, Arc<dyn TableProvider>>,
+    /// What the commit says of gates besides: see [`crate::gated::Gated::notes`].
+    pub(crate) notes: Vec<Consumed>,
 }
 
 /// Finds the inputs of a model whose table stands at `base` (`None`: it does not exist).
@@ -177,14 +178,9 @@ impl Job<'_> {
     /// A context over `tables` and the views of the model over them.
     pub(crate) async fn with_views(
         &self,
-        mut tables: HashMap<TableName, Arc<dyn TableProvider>>,
+        tables: HashMap<TableName, Arc<dyn TableProvider>>,
     ) -> Result<SessionContext> {
-        for (name, feed) in self.plan.views.iter().filter(|(name, _)| self.model.views.contains(name)) {
-            let context = self.env.factory.context(tables.clone());
-            let plan = context.state().create_logical_plan(&feed.sql).await?;
-            tables.insert(name.clone(), Arc::new(ViewTable::new(plan, None)));
-        }
-        Ok(self.env.factory.context(tables))
+        self.plan.with_views(self.env, self.model, tables).await
     }
 
     /// The SQL of a feed as a plan, in the model's columns, by name.

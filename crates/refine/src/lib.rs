@@ -23,8 +23,10 @@ mod env;
 mod error;
 mod fold;
 mod gate;
+mod gated;
 mod images;
 mod job;
+mod keeper;
 mod keys;
 mod keyset;
 mod latest;
@@ -38,7 +40,7 @@ mod stage;
 mod stream;
 
 pub use env::{Limits, ModelReport, Outcome, Progress, Quiet, RefineEnv, RefineOptions, RefineReport};
-pub use error::{ErrorKind, GateFailure, RefineError, Result};
+pub use error::{ErrorKind, RefineError, Result};
 
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -49,8 +51,8 @@ use tokio_util::sync::CancellationToken;
 /// the next one. A cancelled run finishes the commit that it is in and returns what it did.
 ///
 /// # Errors
-/// [`RefineError::Gates`] when checks held models back; all other models were refreshed, and the report is in the
-/// error. Otherwise the first failure of a model; the others were refreshed and released all the same.
+/// [`RefineError::Gates`] when checks held models or gates held feeds back; all others were refreshed, and the report is
+/// in the error. Otherwise the first failure of a model; the others were refreshed and released all the same.
 pub async fn run(
     env: RefineEnv,
     options: RefineOptions,

@@ -14,8 +14,8 @@ use crate::job::{Input, Job, Mode, inputs};
 use crate::pins::Pins;
 use crate::plan::{LoadedModel, Plan};
 use crate::stage::{Finished, Stage};
-use crate::{GateFailure, Limits, ModelReport, Outcome, RefineEnv, RefineError, Result};
-use crate::{append, gate, latest, recompute};
+use crate::{Limits, ModelReport, Outcome, RefineEnv, RefineError, Result};
+use crate::{append, gate, gated, latest, recompute};
 
 /// Versions that an input may be ahead without having changed a row, before a commit of positions alone is worth it: a
 /// position must not fall out of the history that is kept.
@@ -23,10 +23,8 @@ const QUIET_LAG: i64 = 16;
 
 /// How a refresh of a model ended.
 pub(crate) enum Ended {
-    /// As the report says.
+    /// As the report says: also when checks or gates held something back.
     Done(ModelReport),
-    /// Checks failed.
-    Held(ModelReport, Vec<GateFailure>),
     /// Another writer was first: begin again from the table.
     Again(StoreError),
     /// The run was cancelled before the commit.
@@ -41,7 +39,7 @@ pub(crate) async fn refresh(
     env: &RefineEnv,
     plan: &Plan,
     model: &LoadedModel,
-    (mode, limits): (Mode, Limits),
+    (mode, limits, allow): (Mode, Limits, &[String]),
     pins: &mut Pins,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
@@ -50,7 +48,8 @@ pub(crate) async fn refresh(
     let base = pins.head(model.name()).await?;
     report.version = base.as_ref().map(|base| base.version());
     let done = |mut report: ModelReport, outcome: Outcome| {
-        report.outcome = outcome;
+        let nothing = outcome == Outcome::Unchanged && quality::any_holds(&report.checks);
+        report.outcome = if nothing { Outcome::Held } else { outcome };
         report.seconds = started.elapsed().as_secs_f64();
         Ok(Ended::Done(report))
     };
@@ -60,7 +59,14 @@ pub(crate) async fn refresh(
     if let Some(base) = &base {
         unedited(model, mode, base)?;
     }
-    let inputs = inputs(model, mode, base.as_deref(), pins).await?;
+    let mut inputs = inputs(model, mode, base.as_deref(), pins).await?;
+    let gated = gated::gates(env, plan, model, base.as_deref(), &inputs, allow).await?;
+    report.checks = gated.results;
+    if mode != Mode::Refresh && !gated.held.is_empty() {
+        // It would leave the held feed's rows out of a table that is computed as a whole.
+        return done(report, Outcome::Held);
+    }
+    inputs.retain(|name, _| !gated.held.contains(name));
     let news = inputs.values().any(Input::has_news);
     let lagging = base.is_some() && inputs.values().any(|input| input.lag() > QUIET_LAG);
     let idle = match mode {
@@ -74,17 +80,19 @@ pub(crate) async fn refresh(
     let replacement = base.as_ref().filter(|_| mode == Mode::Rebuild).and_then(|base| replacement(base, model));
     let (table, base) = table(env, model, (mode, replacement.is_some()), base, pins).await?;
     let others = others(env, plan, model, pins)?;
-    let job = Job { env, plan, model, mode, limits, table, base, inputs, replacement, others };
+    let notes = gated.notes;
+    let job = Job { env, plan, model, mode, limits, table, base, inputs, replacement, others, notes };
     let computed = tokio::select! {
         computed = compute(&job, &mut report) => computed?,
         () = cancel.cancelled() => return Ok(Ended::Cancelled),
     };
-    let failures =
-        if computed.is_change() || mode != Mode::Refresh { gate::failures(&job, &computed).await? } else { Vec::new() };
-    if !failures.is_empty() {
-        report.outcome = Outcome::Held;
-        report.seconds = started.elapsed().as_secs_f64();
-        return Ok(Ended::Held(report, failures));
+    if computed.is_change() || mode != Mode::Refresh {
+        let results = gate::results(&job, &computed).await?;
+        let holds = quality::any_holds(&results);
+        report.checks.extend(results);
+        if holds {
+            return done(report, Outcome::Held);
+        }
     }
     match publish(&job, computed, &mut report).await {
         Ok(Some(snapshot)) => {
@@ -95,8 +103,10 @@ pub(crate) async fn refresh(
         Err(RefineError::Store(error)) if begins_again(&error) => return Ok(Ended::Again(error)),
         Err(error) => return Err(error),
     }
-    report.seconds = started.elapsed().as_secs_f64();
-    Ok(Ended::Done(report))
+    let published = report.version;
+    report.checks.iter_mut().filter(|result| !result.holds()).for_each(|result| result.version = published);
+    let outcome = report.outcome.clone();
+    done(report, outcome)
 }
 
 /// Whether the same work is to be begun again from the table: the commit was refused, or nobody knows its fate.
@@ -244,6 +254,7 @@ async fn publish(job: &Job<'_>, finished: Finished, report: &mut ModelReport) ->
     // Rows were computed from the table's own and from all inputs where they stood, also from those that do not move.
     commit.exclusive = is_change;
     commit.inputs = job.inputs.values().filter_map(|input| job.guarded(input)).collect();
+    commit.inputs.extend(job.notes.iter().cloned());
     commit.inputs.sort_by(|a, b| a.input.cmp(&b.input));
     if let Some(change) = &job.replacement {
         commit.metadata = Some(change.clone());

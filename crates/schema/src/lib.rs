@@ -26,6 +26,7 @@
 //! ```
 
 mod bronze;
+mod check;
 mod contract;
 mod dated;
 mod error;
@@ -35,6 +36,7 @@ mod model;
 mod name;
 mod project;
 mod publication;
+mod quality;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -44,13 +46,15 @@ mod zone;
 pub use bronze::{
     MENDED_REVISION, PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS, system_fields,
 };
+pub use check::{Check, Gate, Severity, Share};
 pub use contract::{Contract, Drift, FilesSpec, Format, KafkaSpec, KafkaStart, RawPolicy, Rule, SetName, StopRule};
 pub use error::{Location, SchemaError};
 pub use evolve::{SchemaChange, evolve};
 pub use field::{Field, FieldType};
-pub use model::{Check, ColumnDoc, Feed, Kept, Model};
+pub use model::{ColumnDoc, Feed, Kept, Model};
 pub use name::{Layer, TableName};
 pub use project::{Project, SourceFile};
 pub use publication::Publication;
+pub use quality::{loads_schema, loads_table, results_schema, results_table};
 pub use query::{Chart, NamedQuery, Param};
 pub use zone::{ClockTime, instant_of};

@@ -1,6 +1,6 @@
 //! Models: SQL with a TOML header, one table each (`models/silver`, `models/gold`).
 
-use crate::{FieldType, Publication, TableName};
+use crate::{Check, FieldType, Gate, Publication, Severity, TableName};
 
 /// A table of Silver or Gold: how it is kept, and the SELECTs that feed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,10 @@ pub struct Model {
     pub partition_by: Vec<String>,
     /// Documentation of columns; need not name all.
     pub columns: Vec<ColumnDoc>,
-    /// Checks on the staged rows, run before they are published.
+    /// Checks on the staged rows, run before they are published: one that fails holds the table back.
     pub checks: Vec<Check>,
+    /// Checks of the same kind that only warn.
+    pub warnings: Vec<Check>,
     /// How the table is published as files, if it is.
     pub publication: Option<Publication>,
     /// At least one. A single-file model has one feed, named like the model.
@@ -32,6 +34,12 @@ impl Model {
     /// The documentation of a column, if it has any.
     pub fn column(&self, name: &str) -> Option<&ColumnDoc> {
         self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// All checks with what a failure means, those that hold the table back first.
+    pub fn all_checks(&self) -> impl Iterator<Item = (Severity, &Check)> {
+        let fail = self.checks.iter().map(|check| (Severity::Fail, check));
+        fail.chain(self.warnings.iter().map(|check| (Severity::Warn, check)))
     }
 }
 
@@ -90,36 +98,6 @@ pub struct Feed {
     pub entity: Vec<String>,
     /// The column that orders versions of an entity, before `_lineage`.
     pub version: Option<String>,
-}
-
-/// A check on a model's rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    /// `not_null(column)`
-    NotNull(String),
-    /// `unique(a, b)`
-    Unique(Vec<String>),
-    /// `accepted_values(column, A, B)`: null passes.
-    AcceptedValues {
-        /// The column.
-        column: String,
-        /// The values, compared as text.
-        values: Vec<String>,
-    },
-    /// `range(column, min, max)`: bounds included, either may be left empty; null passes.
-    Range {
-        /// The column.
-        column: String,
-        /// The least value, a SQL literal.
-        min: Option<String>,
-        /// The greatest value, a SQL literal.
-        max: Option<String>,
-    },
-    /// A `[check.NAME]` entry.
-    Sql {
-        /// Its name.
-        name: String,
-        /// A query that must return no rows. It may read the model's own table, which then shows the staged state.
-        sql: String,
-    },
+    /// What holds the feed back; only with [`Kept::Latest`].
+    pub gate: Option<Gate>,
 }

@@ -39,6 +39,11 @@ impl LakeSession {
         self.resolver.release().map(|release| release.number)
     }
 
+    /// The version at which the session reads a table of Silver or Gold; `None` for what no release names.
+    pub fn version(&self, table: &schema::TableName) -> Option<i64> {
+        self.resolver.release().and_then(|release| release.tables.get(table).copied())
+    }
+
     pub(crate) fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }

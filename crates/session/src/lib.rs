@@ -49,6 +49,7 @@ pub use factory::{CATALOG, SessionFactory};
 pub use functions::lineage::LINEAGE_COLUMN;
 pub use lake_session::LakeSession;
 pub use options::{MEMORY_SETTING, SessionOptions, TIME_LIMIT_SETTING};
+pub use quality::{load_input, load_rows};
 pub use quarantine::{MENDED_COLUMN, PLACE_COLUMNS, QuarantineFilter, quarantine_view};
 pub use row_expr::RowExpr;
 pub use row_value::{RowValue, RowValues};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use quality::alerts::{AlertOptions, Alerts, Channel, Secret};
 use schema::Project;
 use session::{SessionFactory, SessionOptions};
 use store::{Lake, LakeOptions};
@@ -50,6 +51,11 @@ impl App {
         Ok(SessionFactory::new(self.lake.clone(), Arc::clone(&self.project), session_options(&self.settings))?)
     }
 
+    /// The alerts about this lake.
+    pub fn alerts(&self) -> Alerts {
+        Alerts::new(self.lake.clone(), alert_options(&self.settings))
+    }
+
     /// The folder or URL that landing paths are relative to.
     pub fn landing(&self) -> String {
         below(&self.folder, &self.settings.landing)
@@ -75,6 +81,24 @@ pub fn session_options(settings: &Settings) -> SessionOptions {
         temp_dir: (!limits.spill.is_empty()).then(|| PathBuf::from(&limits.spill)),
         time_limit: (!limits.query_time.0.is_zero()).then_some(limits.query_time.0),
     }
+}
+
+/// Who is told of incidents, with the secrets that the environment holds.
+pub fn alert_options(settings: &Settings) -> AlertOptions {
+    let alerts = &settings.alerts;
+    let secret = |name: &str| match std::env::var(name) {
+        Ok(value) if !value.trim().is_empty() => Ok(Secret::new(value.trim())),
+        _ => Err(format!("the variable {name} is not set")),
+    };
+    let mut channels = Vec::new();
+    if !alerts.slack_url_env.is_empty() {
+        channels.push(Channel::Slack { url: secret(&alerts.slack_url_env) });
+    }
+    if !alerts.pagerduty_key_env.is_empty() {
+        let (key, url) = (secret(&alerts.pagerduty_key_env), alerts.pagerduty_url.clone());
+        channels.push(Channel::PagerDuty { key, url });
+    }
+    AlertOptions { channels, wait: alerts.wait.0 }
 }
 
 /// The variables of the environment. One that is not text is none of ours.

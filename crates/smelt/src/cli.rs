@@ -78,6 +78,8 @@ pub enum Command {
     Ingest(IngestArgs),
     /// Bring Silver and Gold up to date
     Refine(RefineArgs),
+    /// Check the tables as they stand
+    Check(CheckArgs),
     /// Answer a question by name
     Query(QueryArgs),
     /// Run one SQL statement, or open a prompt
@@ -155,7 +157,8 @@ pub struct IngestArgs {
 /// `smelt refine`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  smelt refine\n  smelt refine --select gold.pos_monthly --full-refresh\n  \
-    smelt refine --from 2024-01-01 --to 2024-01-31      compute these days again")]
+    smelt refine --from 2024-01-01 --to 2024-01-31      compute these days again\n  \
+    smelt refine --allow sales_events                   publish what that feed's gate holds back")]
 pub struct RefineArgs {
     /// Only these models, for example silver.sales_lines
     #[arg(long = "select", value_name = "MODEL")]
@@ -169,9 +172,44 @@ pub struct RefineArgs {
     /// Last day to compute again
     #[arg(long, value_name = "YYYY-MM-DD", requires = "from")]
     pub to: Option<chrono::NaiveDate>,
+    /// Let this feed through its gate this once; it is recorded, and what was let through holds nothing back later
+    #[arg(long = "allow", value_name = "FEED")]
+    pub allow: Vec<String>,
     /// Go on until stopped
-    #[arg(long, conflicts_with_all = ["full_refresh", "from"])]
+    #[arg(long, conflicts_with_all = ["full_refresh", "from", "allow"])]
     pub follow: bool,
+}
+
+/// `smelt check`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  smelt check\n  smelt check --select silver.sales_lines --format junit --output checks.xml\n\n\
+    Exit code 3: a check that is no warning is not met. What was found is kept in quality.results."
+)]
+pub struct CheckArgs {
+    /// Only these models, for example silver.sales_lines
+    #[arg(long = "select", value_name = "MODEL")]
+    pub select: Vec<String>,
+    /// Evaluate nothing: the last result of each check, and of the gate of each feed
+    #[arg(long)]
+    pub last: bool,
+    /// How the results are printed
+    #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub format: CheckFormat,
+    /// Write the results to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// The formats of results of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Aligned columns for people
+    Table,
+    /// One JSON object in the shape of a validation result of Great Expectations
+    Json,
+    /// JUnit's XML, for CI servers
+    Junit,
 }
 
 /// How results are printed.

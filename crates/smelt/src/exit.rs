@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 /// The exit code of a run that found its input incomplete.
 pub const NOT_THERE_YET: u8 = 4;
+/// A quality gate or a check failed.
+pub const FAILED_CHECK: u8 = 3;
 
 /// Wrong usage or configuration: exit code 2.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
             if let Some(error) = cause.downcast_ref::<refine::RefineError>() {
                 return match error.kind() {
                     refine::ErrorKind::Config => Some(2),
-                    refine::ErrorKind::Gate => Some(3),
+                    refine::ErrorKind::Gate => Some(FAILED_CHECK),
                     refine::ErrorKind::Failed => None,
                 };
             }

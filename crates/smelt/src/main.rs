@@ -1,5 +1,6 @@
 //! `smelt`: parse, wire, report. The work is in the library crates; see ARCHITECTURE.md.
 
+mod alerts;
 mod app;
 mod cli;
 mod cmd;
@@ -43,6 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Init(args) => cmd::init::run(args),
             Command::Ingest(args) => cmd::ingest::run(&cli.common, args).await,
             Command::Refine(args) => cmd::refine::run(&cli.common, args).await,
+            Command::Check(args) => cmd::check::run(&cli.common, args).await,
             Command::Query(args) => cmd::query::run(&cli.common, args).await,
             Command::Sql(args) => cmd::sql::run(&cli.common, args).await,
             Command::Publish(args) => cmd::publish::run(&cli.common, args).await,

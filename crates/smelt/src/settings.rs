@@ -31,6 +31,8 @@ pub struct Settings {
     pub refine: Refine,
     /// How tables are kept.
     pub store: Store,
+    /// Who is told when a gate or a check fails.
+    pub alerts: Alerts,
     /// Properties of the Kafka client, by librdkafka's names; without `bootstrap.servers` no topic is read.
     pub kafka: BTreeMap<String, String>,
 }
@@ -79,6 +81,20 @@ pub struct Store {
     pub sync: bool,
 }
 
+/// `[alerts]`. Secrets are named here, never given: their values come from the environment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerts {
+    /// The variable that holds the URL of a Slack incoming webhook; empty is none.
+    pub slack_url_env: String,
+    /// The variable that holds the integration key of PagerDuty's Events API v2; empty is none.
+    pub pagerduty_key_env: String,
+    /// Where PagerDuty's events go.
+    pub pagerduty_url: String,
+    /// The longest that sending may hold up the end of a run; what is not sent by then the next run sends.
+    pub wait: Span,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -89,6 +105,7 @@ impl Default for Settings {
             ingest: Ingest::default(),
             refine: Refine::default(),
             store: Store::default(),
+            alerts: Alerts::default(),
             kafka: BTreeMap::new(),
         }
     }
@@ -128,6 +145,17 @@ impl Default for Store {
     }
 }
 
+impl Default for Alerts {
+    fn default() -> Self {
+        Alerts {
+            slack_url_env: String::new(),
+            pagerduty_key_env: String::new(),
+            pagerduty_url: "https://events.pagerduty.com/v2/enqueue".into(),
+            wait: Span(std::time::Duration::from_secs(10)),
+        }
+    }
+}
+
 impl Limits {
     /// The cores to use: `threads`, or all that the machine has.
     pub fn cores(&self) -> usize {
@@ -158,9 +186,11 @@ impl Settings {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Table::new(),
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
-        for (name, value) in variables {
+        let variables: Vec<(String, String)> = variables.into_iter().collect();
+        let secrets = secrets(&table, &variables, set)?;
+        for (name, value) in variables.iter().filter(|(name, _)| !secrets.contains(name)) {
             let Some(rest) = name.strip_prefix("SMELT_") else { continue };
-            apply(&mut table, &key_of_variable(rest).ok_or_else(|| unknown("variable", &name))?, &value)
+            apply(&mut table, &key_of_variable(rest).ok_or_else(|| unknown("variable", name))?, value)
                 .map_err(|error| Usage(format!("variable {name}: {error}")))?;
         }
         for pair in set {
@@ -173,6 +203,27 @@ impl Settings {
         }
         Settings::deserialize(table).map_err(|error| Usage(error.to_string()).into())
     }
+}
+
+/// The names of the variables that hold secrets, which are no settings although they may begin like one.
+fn secrets(table: &Table, variables: &[(String, String)], set: &[String]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for key in ["slack_url_env", "pagerduty_key_env"] {
+        let (dotted, variable) = (format!("alerts.{key}"), format!("SMELT_ALERTS_{}", key.to_uppercase()));
+        let in_file = table.get("alerts").and_then(|alerts| alerts.get(key)).and_then(Value::as_str);
+        let in_variable = variables.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.as_str());
+        let pairs = set.iter().filter_map(|pair| pair.split_once('='));
+        let in_flag = pairs.filter(|(name, _)| *name == dotted).map(|(_, value)| value).last();
+        let Some(name) = in_flag.or(in_variable).or(in_file).filter(|name| !name.is_empty()) else { continue };
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            // What stands there may be the secret itself.
+            let message =
+                format!("{dotted}: expected the name of a variable that holds the secret, such as SMELT_SLACK_URL");
+            return Err(Usage(message).into());
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }
 
 /// The dotted names of all settings but those of `[kafka]`, which are the client's own.
@@ -268,6 +319,21 @@ mod tests {
         let kafka = settings.expect("valid").kafka;
         assert_eq!(kafka.get("bootstrap.servers").map(String::as_str), Some("h:1"));
         assert_eq!(kafka.get("client.id").map(String::as_str), Some("me"));
+    }
+
+    #[test]
+    fn secrets_are_named_and_their_variables_are_no_settings() {
+        let file = "[alerts]\nslack_url_env = \"SMELT_SLACK_URL\"\n";
+        let variables = [("SMELT_SLACK_URL", "https://hooks/s3cret"), ("SMELT_ALERTS_WAIT", "2s")];
+        let settings = load(file, &variables, &[]).expect("valid");
+        assert_eq!(
+            (settings.alerts.slack_url_env.as_str(), settings.alerts.wait.to_string()),
+            ("SMELT_SLACK_URL", "2s".into())
+        );
+        let error = load("", &variables[..1], &[]).expect_err("nobody names it");
+        assert!(error.contains("SMELT_SLACK_URL") && !error.contains("s3cret"), "{error}");
+        let error = load("[alerts]\nslack_url_env = \"https://hooks/s3cret\"\n", &[], &[]).expect_err("no name");
+        assert!(error.contains("name of a variable") && !error.contains("s3cret"), "{error}");
     }
 
     #[test]

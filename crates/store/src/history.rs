@@ -37,9 +37,18 @@ impl Table {
     /// # Errors
     /// When a commit cannot be read.
     pub async fn history(&self) -> Result<Vec<HistoryEntry>> {
+        self.history_after(-1).await
+    }
+
+    /// As [`Self::history`], without the commits up to and including version `after`.
+    ///
+    /// # Errors
+    /// When a commit cannot be read.
+    pub async fn history_after(&self, after: i64) -> Result<Vec<HistoryEntry>> {
         let head = self.snapshot();
         let store = self.lake().object_store();
-        let reads = (0..=head.version()).rev().map(|version| {
+        let first = after.saturating_add(1).max(0);
+        let reads = (first..=head.version()).rev().map(|version| {
             let store = store.clone();
             async move {
                 let bytes = log::read_commit(store.as_ref(), self.name(), version).await?;

@@ -86,6 +86,22 @@ pub(super) fn at_most_one(plan: &LogicalPlan) -> bool {
     simple
 }
 
+/// Whether the SQL makes at least one row of each upstream row: it only renames and computes.
+pub(super) fn keeps_all(plan: &LogicalPlan) -> bool {
+    let mut all = true;
+    visit(plan, |node| {
+        all &= match node {
+            LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => true,
+            LogicalPlan::TableScan(scan) => scan.filters.is_empty() && scan.fetch.is_none(),
+            LogicalPlan::Sort(sort) => sort.fetch.is_none(),
+            // The view of Bronze shows the good rows.
+            LogicalPlan::Filter(filter) => quality::gate::is_status_filter(&filter.predicate),
+            _ => false,
+        };
+    });
+    all
+}
+
 /// The names of the output columns that a plan's last GROUP BY makes unique together, if that can be seen.
 pub(super) fn grouped_by(plan: &LogicalPlan) -> Option<Vec<String>> {
     match plan {

@@ -45,6 +45,34 @@ pub(super) fn order(project: &Project, reads: &BTreeMap<TableName, BTreeSet<Tabl
     Ok(walk.order)
 }
 
+/// What models read, with what only their checks read, as far as that closes no circle: so a check sees its other tables
+/// as this cycle leaves them.
+pub(super) fn with_checks(
+    reads: &BTreeMap<TableName, BTreeSet<TableName>>,
+    checked: &BTreeMap<TableName, BTreeSet<TableName>>,
+) -> BTreeMap<TableName, BTreeSet<TableName>> {
+    let mut all = reads.clone();
+    for (model, others) in checked {
+        for other in others.iter().filter(|other| *other != model) {
+            if !reaches(&all, other, model) {
+                all.entry(model.clone()).or_default().insert(other.clone());
+            }
+        }
+    }
+    all
+}
+
+/// Whether a model reads another one, directly or through others.
+fn reaches(reads: &BTreeMap<TableName, BTreeSet<TableName>>, from: &TableName, to: &TableName) -> bool {
+    let mut seen = BTreeSet::from([from]);
+    let mut open = vec![from];
+    while let Some(name) = open.pop() {
+        let next = reads.get(name).into_iter().flatten();
+        open.extend(next.filter(|next| seen.insert(next)));
+    }
+    seen.contains(to)
+}
+
 struct Walk<'a> {
     project: &'a Project,
     reads: &'a BTreeMap<TableName, BTreeSet<TableName>>,

@@ -8,9 +8,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
 use datafusion::datasource::ViewTable;
 use datafusion::datasource::empty::EmptyTable;
-use datafusion::execution::context::SessionState;
+use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::logical_expr::LogicalPlan;
-use schema::{Feed, Kept, Layer, Model, TableName};
+use schema::{Check, Feed, Kept, Layer, Model, Severity, TableName};
 use session::LINEAGE_COLUMN;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -40,7 +40,7 @@ pub(crate) struct LoadedModel {
     pub(crate) reads: BTreeSet<TableName>,
     /// The views that the feeds read, also through other views.
     pub(crate) views: BTreeSet<TableName>,
-    /// Stored tables that only the SQL checks read, besides the model's own.
+    /// Stored tables that only the checks read, besides the model's own.
     pub(crate) check_reads: BTreeSet<TableName>,
     /// Says by which SQL, kind and schema the table is kept (ENGINE.md 20).
     pub(crate) fingerprint: String,
@@ -54,6 +54,8 @@ pub(crate) struct LoadedFeed {
     pub(crate) reads: BTreeSet<TableName>,
     /// Whether an upstream row gives at most one row.
     pub(crate) at_most_one: bool,
+    /// Whether each upstream row gives at least one row.
+    pub(crate) keeps_all: bool,
     /// Columns that the SQL's last GROUP BY makes unique together.
     pub(crate) grouped_by: Option<Vec<String>>,
     /// How changes are added to the stored groups; `None` where they are computed again.
@@ -97,7 +99,8 @@ impl Plan {
             loader.known.insert(contract.table(), empty);
         }
         let mut plan = Plan { models: Vec::new(), views: Vec::new() };
-        for name in graph::order(&env.project, &direct)? {
+        let reads = graph::with_checks(&direct, &checked(env, &state));
+        for name in graph::order(&env.project, &reads)? {
             let model = &env.project.models[&name];
             if matches!(model.kept, Kept::View) {
                 plan.views.push((name, loader.view(model).await?));
@@ -106,9 +109,24 @@ impl Plan {
             }
         }
         for model in &mut plan.models {
-            model.check_reads = loader.sql_checks(&state, model).await?;
+            model.check_reads = loader.check_reads(&state, model).await?;
         }
         Ok(plan)
+    }
+
+    /// A context over `tables` and the views of a model over them.
+    pub(crate) async fn with_views(
+        &self,
+        env: &RefineEnv,
+        model: &LoadedModel,
+        mut tables: HashMap<TableName, Arc<dyn TableProvider>>,
+    ) -> Result<SessionContext> {
+        for (name, feed) in self.views.iter().filter(|(name, _)| model.views.contains(name)) {
+            let context = env.factory.context(tables.clone());
+            let plan = context.state().create_logical_plan(&feed.sql).await?;
+            tables.insert(name.clone(), Arc::new(ViewTable::new(plan, None)));
+        }
+        Ok(env.factory.context(tables))
     }
 
     /// A stored table, or part of one, as SQL sees it; empty where there is none.
@@ -128,6 +146,33 @@ impl Plan {
             let schema = model.map_or_else(|| Arc::new(Schema::empty()), |model| store::read_schema(&model.schema));
             Arc::new(EmptyTable::new(schema))
         }))
+    }
+}
+
+/// What the checks of each model read. What is wrong with them is said later.
+fn checked(env: &RefineEnv, state: &SessionState) -> BTreeMap<TableName, BTreeSet<TableName>> {
+    let reads = |model: &Model, check: &Check| match check {
+        Check::Sql { name, sql } => {
+            let parsed = graph::parse(state, &env.project, &statement(&model.path, name, sql));
+            parsed.map(|parsed| parsed.reads).unwrap_or_default()
+        }
+        _ => check.other().map(|(table, _)| table.clone()).into_iter().collect(),
+    };
+    let of = |model: &Model| model.all_checks().flat_map(|(_, check)| reads(model, check)).collect();
+    env.project.models.iter().map(|(name, model)| (name.clone(), of(model))).collect()
+}
+
+/// The SQL of a check, in the form in which feeds are parsed.
+fn statement(path: &str, name: &str, sql: &str) -> Feed {
+    Feed {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        description: String::new(),
+        sql: sql.to_owned(),
+        sql_first_line: 1,
+        entity: Vec::new(),
+        version: None,
+        gate: None,
     }
 }
 
@@ -174,9 +219,9 @@ impl Loader<'_> {
             views.extend(through);
             kind_checks(model, feed, &plan, &reads).map_err(|message| feed_error(feed, None, message))?;
             text.push_str(&format!("{}\n{canonical}\n{:?} {:?}\n", feed.name, feed.entity, feed.version));
-            let at_most_one = check::at_most_one(&plan);
+            let (at_most_one, keeps_all) = (check::at_most_one(&plan), check::keeps_all(&plan));
             let (grouped_by, folding) = (check::grouped_by(&plan), folding(&plan));
-            feeds.push(LoadedFeed { feed: feed.clone(), reads, at_most_one, grouped_by, folding });
+            feeds.push(LoadedFeed { feed: feed.clone(), reads, at_most_one, keeps_all, grouped_by, folding });
             plans.push(plan);
         }
         let schema = stored_schema(model, &plans)?;
@@ -207,38 +252,56 @@ impl Loader<'_> {
         })
     }
 
-    /// Plans the SQL checks of a model; gives what they read.
-    async fn sql_checks(&self, state: &SessionState, model: &LoadedModel) -> Result<BTreeSet<TableName>> {
+    /// Plans the checks of a model that read other tables; gives what they read.
+    async fn check_reads(&self, state: &SessionState, model: &LoadedModel) -> Result<BTreeSet<TableName>> {
         let mut reads = BTreeSet::new();
-        for check in &model.model.checks {
-            let schema::Check::Sql { name, sql } = check else { continue };
+        for (_, check) in model.model.all_checks() {
             let located = |message: String| RefineError::Model {
                 path: model.model.path.clone(),
                 line: 1,
-                message: format!("check {name}: {message}"),
+                message: format!("check {check}: {message}"),
             };
-            let text = Feed {
-                name: name.clone(),
-                path: model.model.path.clone(),
-                description: String::new(),
-                sql: sql.clone(),
-                sql_first_line: 1,
-                entity: Vec::new(),
-                version: None,
+            let found = match check {
+                Check::Sql { name, sql } => self.sql_check(state, model, (name, sql)).await.map_err(|e| match e {
+                    RefineError::Model { message, .. } => located(message),
+                    other => other,
+                })?,
+                _ => self.other_of(check).map_err(located)?,
             };
-            let parsed = graph::parse(state, &self.env.project, &text).map_err(|error| match error {
-                RefineError::Model { message, .. } => located(message),
-                other => other,
-            })?;
-            let context = self.env.factory.context(self.known.clone());
-            let planned = context.state().create_logical_plan(sql).await;
-            planned.map_err(|error| located(session::SessionError::from(error).to_string()))?;
-            if let Some(view) = parsed.reads.iter().find(|read| self.views.contains_key(read)) {
+            if let Some(view) = found.iter().find(|read| self.views.contains_key(read)) {
                 return Err(located(format!("reads the view {view}: name the tables that it reads")));
             }
-            reads.extend(parsed.reads.into_iter().filter(|read| read != model.name()));
+            reads.extend(found.into_iter().filter(|read| read != model.name()));
         }
         Ok(reads)
+    }
+
+    async fn sql_check(
+        &self,
+        state: &SessionState,
+        model: &LoadedModel,
+        (name, sql): (&str, &str),
+    ) -> Result<BTreeSet<TableName>> {
+        let path = model.model.path.clone();
+        let parsed = graph::parse(state, &self.env.project, &statement(&path, name, sql))?;
+        let context = self.env.factory.context(self.known.clone());
+        match context.state().create_logical_plan(sql).await {
+            Ok(_) => Ok(parsed.reads),
+            Err(error) => {
+                let message = session::SessionError::from(error).to_string();
+                Err(RefineError::Model { path, line: 1, message })
+            }
+        }
+    }
+
+    /// The table that a check compares with, if there is one, and its column in it.
+    fn other_of(&self, check: &Check) -> Result<BTreeSet<TableName>, String> {
+        let Some((table, column)) = check.other() else { return Ok(BTreeSet::new()) };
+        let known = self.known.get(table).ok_or_else(|| format!("unknown table {table}"))?;
+        match column {
+            Some(column) if known.schema().index_of(column).is_err() => Err(format!("{table} has no column {column}")),
+            _ => Ok([table.clone()].into()),
+        }
     }
 
     fn expand(&self, parsed: &graph::Parsed) -> Expanded {
@@ -379,14 +442,10 @@ fn table_checks(model: &Model, schema: &Schema) -> Result<()> {
     named.extend(model.grain.iter().map(|column| ("grain", column)));
     named.extend(scope.iter().map(|column| ("scope", column)));
     named.extend(model.columns.iter().map(|column| ("columns", &column.name)));
-    for check in &model.checks {
-        match check {
-            schema::Check::NotNull(column)
-            | schema::Check::AcceptedValues { column, .. }
-            | schema::Check::Range { column, .. } => named.push(("checks", column)),
-            schema::Check::Unique(columns) => named.extend(columns.iter().map(|column| ("checks", column))),
-            schema::Check::Sql { .. } => {}
-        }
+    for (severity, check) in model.all_checks() {
+        let key = if severity == Severity::Warn { "warnings" } else { "checks" };
+        let columns: Vec<&String> = check.columns();
+        named.extend(columns.into_iter().map(|column| (key, column)));
     }
     for (key, column) in named {
         if schema.index_of(column).is_err() {

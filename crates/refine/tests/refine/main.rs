@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod faults;
+mod feeds;
 mod folding;
 mod gates;
 mod kinds;

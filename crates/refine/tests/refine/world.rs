@@ -373,7 +373,8 @@ impl World {
         self.commit("orders", RecordBatch::try_from_iter_with_nullable(columns).unwrap()).await;
     }
 
-    async fn commit(&self, stream: &str, rows: RecordBatch) {
+    /// Commits rows of a stream's table as one batch.
+    pub async fn commit(&self, stream: &str, rows: RecordBatch) {
         let contract = &self.project.contracts[stream];
         let mut spec = TableSpec::new(contract.bronze_schema());
         spec.partition_by = schema::PARTITION_COLUMNS.map(str::to_owned).to_vec();

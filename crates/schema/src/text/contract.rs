@@ -28,7 +28,7 @@ const KEYS: &[&str] = &[
 
 const MIB: u64 = 1024 * 1024;
 const BYTES: &[(&str, u64)] = &[("B", 1), ("", 1), ("KiB", 1024), ("MiB", MIB), ("KB", 1000), ("MB", 1_000_000)];
-pub(crate) const SECONDS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("min", 60), ("h", 3600)];
+const SECONDS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("min", 60), ("h", 3600)];
 
 /// The greatest `max_record`: a batch holds at least one record.
 const MAX_MAX_RECORD: u64 = 128 * MIB;

@@ -2,15 +2,14 @@
 
 use crate::field::EXPECTED_TYPE;
 use crate::name::is_identifier;
-use crate::text::check::checks;
-use crate::text::contract::SECONDS;
+use crate::text::check::{Checks, DURATIONS, checks};
 use crate::text::header::{SqlFile, split};
 use crate::text::table::{Table, Toml, Value};
-use crate::{ColumnDoc, Feed, FieldType, Kept, Model, Publication, SchemaError, SourceFile, TableName};
+use crate::{ColumnDoc, Feed, FieldType, Gate, Kept, Model, Publication, SchemaError, Share, SourceFile, TableName};
 
 const TABLE_KEYS: &[&str] =
-    &["description", "grain", "kept", "scope", "partition_by", "columns", "checks", "check", "publish"];
-const FEED_KEYS: &[&str] = &["description", "entity", "version"];
+    &["description", "grain", "kept", "scope", "partition_by", "columns", "checks", "warnings", "check", "publish"];
+const FEED_KEYS: &[&str] = &["description", "entity", "version", "gate"];
 
 /// Reads a model of one file.
 pub(crate) fn single(name: TableName, file: &SourceFile) -> Result<Model, SchemaError> {
@@ -57,7 +56,7 @@ fn model(name: TableName, path: &str, table: &Table<'_>) -> Result<Model, Schema
         return Err(value.wrong("no partitions of a view: it is not stored"));
     }
     let columns = column_docs(table)?;
-    let checks = checks(table)?;
+    let Checks { checks, warnings } = checks(table)?;
     let publication = publication(table, &kept, &grain)?;
     Ok(Model {
         name,
@@ -68,6 +67,7 @@ fn model(name: TableName, path: &str, table: &Table<'_>) -> Result<Model, Schema
         partition_by,
         columns,
         checks,
+        warnings,
         publication,
         feeds: Vec::new(),
     })
@@ -98,9 +98,9 @@ fn publication(table: &Table<'_>, kept: &Kept, grain: &[String]) -> Result<Optio
     }
     Ok(Some(Publication {
         window: window.text("a column")?,
-        width_seconds: table.need("width", duration)?.quantity(SECONDS, duration)?,
+        width_seconds: table.need("width", duration)?.quantity(DURATIONS, duration)?,
         stream: table.text("stream", "the stream whose events fill the windows")?,
-        lateness_seconds: table.need("lateness", duration)?.quantity(SECONDS, duration)?,
+        lateness_seconds: table.need("lateness", duration)?.quantity(DURATIONS, duration)?,
         figures: entries,
     }))
 }
@@ -147,7 +147,7 @@ fn feed(
     if *kept == Kept::Latest {
         table.need("entity", "the columns that name what is replaced as a whole")?;
     }
-    for key in ["entity", "version"] {
+    for key in ["entity", "version", "gate"] {
         if let Some(value) = table.get(key).filter(|_| *kept != Kept::Latest) {
             return Err(value.wrong(format!("`{key}` only with kept = \"latest\"")));
         }
@@ -160,7 +160,29 @@ fn feed(
         sql_first_line: parts.sql_line,
         entity,
         version: table.optional_text("version", "the name of a column")?,
+        gate: gate(table)?,
     })
+}
+
+fn gate(table: &Table<'_>) -> Result<Option<Gate>, SchemaError> {
+    let Some(value) = table.get("gate") else { return Ok(None) };
+    let table = value.table(&["max_loss", "min_rows", "window"], "a table such as { max_loss = 0.05 }")?;
+    let expected = "a share from 0 to 1, for example 0.05";
+    let max_loss = table.need("max_loss", expected)?;
+    let max_loss = Share::new(max_loss.number(expected)?).ok_or_else(|| max_loss.wrong(expected))?;
+    let min_rows = table.get("min_rows").map_or(Ok(1000), |v| v.integer(1..i64::MAX, "a count of at least 1"))?;
+    let window_seconds = match table.get("window") {
+        None => 86_400,
+        Some(window) => {
+            let expected = "a duration from 1s to 366d, for example \"1d\"";
+            let seconds = window.quantity(DURATIONS, expected)?;
+            if !(1..=366 * 86_400).contains(&seconds) {
+                return Err(window.wrong(expected));
+            }
+            seconds
+        }
+    };
+    Ok(Some(Gate { max_loss, min_rows: min_rows.unsigned_abs(), window_seconds }))
 }
 
 fn column_docs(table: &Table<'_>) -> Result<Vec<ColumnDoc>, SchemaError> {

@@ -213,6 +213,7 @@ async fn tables_are_described_with_units_and_meaning() {
     quality.commits view
     quality.quarantine view
     quality.reconciliation view
+    quality.results view
     "#);
     let lines = session.describe("silver.lines").await.expect("described");
     let columns: Vec<String> = lines.columns.iter().map(|column| format!("{column:?}")).collect();

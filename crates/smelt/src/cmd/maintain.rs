@@ -23,6 +23,7 @@ const RELEASES_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// An unknown table, or a table that fails; those before it are done.
 pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
     let app = App::open(common).await?;
+    quality::loads::keep(&app.lake, app.project.contracts.values()).await.context("keeping what logs say of loads")?;
     let mut tables = Vec::new();
     for name in app.lake.tables().await? {
         tables.push(app.lake.table(&name).await?);
@@ -30,6 +31,9 @@ pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
     let sets = app.project.sets();
     for owner in app.project.contracts.keys().map(String::as_str).chain(sets.keys().copied()) {
         tables.extend(app.lake.open_table(&TableName::system(format!("landing/{owner}"))).await?);
+    }
+    for name in [schema::results_table(), schema::loads_table()] {
+        tables.extend(app.lake.open_table(&name).await?);
     }
     let needed = Needed::of(&app, &tables).await?;
     for table in wanted(&args, &tables)? {
@@ -39,6 +43,7 @@ pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
     if released > 0 {
         say(&format!("{} removed", counted(released as u64, "old release")));
     }
+    app.alerts().clean().await.context("removing old incidents")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one file each, each with one verb: `run(common, args)` returns the exit code.
 
+pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod ingest;

@@ -4,9 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use quality::CheckResult;
 use refine::{ModelReport, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport};
 use schema::TableName;
+use session::SessionFactory;
 
+use crate::alerts::{Results, Watch};
 use crate::app::App;
 use crate::cli::{Common, RefineArgs};
 use crate::progress::{Spinner, counted, say};
@@ -23,10 +26,14 @@ pub async fn run(common: &Common, args: RefineArgs) -> Result<ExitCode> {
         full_refresh: args.full_refresh,
         from: args.from,
         to: args.to,
+        allow: args.allow,
         follow: args.follow.then_some(app.settings.refine.poll.0),
         ..RefineOptions::default()
     };
-    let report = refine::run(env(&app)?, options, shutdown::token()?, Arc::new(RefineProgress::new())).await;
+    let (watch, results) = Watch::start(app.alerts());
+    let progress = Arc::new(RefineProgress::reporting(results));
+    let report = refine::run(env(&app)?, options, shutdown::token()?, progress).await;
+    watch.finish().await;
     // Checkpoints are made beside the commits; an early end of the process would cut them off.
     app.lake.settle().await;
     match report {
@@ -46,7 +53,12 @@ pub async fn run(common: &Common, args: RefineArgs) -> Result<ExitCode> {
 /// # Errors
 /// When the temporary folder for spilled data cannot be used.
 pub fn env(app: &App) -> Result<RefineEnv> {
-    Ok(RefineEnv { factory: app.sessions()?, lake: app.lake.clone(), project: Arc::clone(&app.project) })
+    Ok(env_of(app, app.sessions()?))
+}
+
+/// The same over sessions that are there already.
+pub fn env_of(app: &App, factory: SessionFactory) -> RefineEnv {
+    RefineEnv { factory, lake: app.lake.clone(), project: Arc::clone(&app.project) }
 }
 
 /// Says what a run changed: one line a model that did something.
@@ -64,7 +76,7 @@ fn line(model: &ModelReport) -> String {
     let name = &model.model;
     match &model.outcome {
         Outcome::Unchanged | Outcome::Positions => format!("{name}: nothing changed"),
-        Outcome::Held => format!("{name}: held back by a check"),
+        Outcome::Held => format!("{name}: held back"),
         Outcome::Skipped(reason) => format!("{name}: skipped: {reason}"),
         Outcome::Changed => format!(
             "{name}: {} added, {} removed, in {} ({:.1} s)",
@@ -76,22 +88,36 @@ fn line(model: &ModelReport) -> String {
     }
 }
 
-/// Shows which model is being refreshed, on a terminal.
-pub struct RefineProgress(Spinner);
+/// Shows which model is being refreshed, on a terminal, and passes on what checks found.
+pub struct RefineProgress {
+    spinner: Spinner,
+    results: Option<Results>,
+}
 
 impl RefineProgress {
     /// A spinner if standard error is a terminal.
     pub fn new() -> Self {
-        RefineProgress(Spinner::new())
+        RefineProgress { spinner: Spinner::new(), results: None }
+    }
+
+    /// The same, which passes results on.
+    pub fn reporting(results: Results) -> Self {
+        RefineProgress { results: Some(results), ..Self::new() }
     }
 }
 
 impl Progress for RefineProgress {
     fn started(&self, model: &TableName) {
-        self.0.show(&format!("refreshing {model}"));
+        self.spinner.show(&format!("refreshing {model}"));
+    }
+
+    fn checked(&self, results: &[CheckResult]) {
+        if let Some(to) = &self.results {
+            to.send(results);
+        }
     }
 
     fn finished(&self, _report: &ModelReport) {
-        self.0.clear();
+        self.spinner.clear();
     }
 }

@@ -87,6 +87,7 @@ fn every_command_has_help_with_an_example() {
         "init",
         "ingest",
         "refine",
+        "check",
         "query",
         "sql",
         "publish",

@@ -11,7 +11,10 @@ mod demo;
 mod faults;
 mod first_day;
 mod publish;
+mod quality;
 mod quarantine;
+#[path = "../../../quality/tests/quality/server.rs"]
+mod server;
 mod sets;
 mod support;
 mod truth;

@@ -4,6 +4,7 @@ mod freshness;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -18,8 +19,9 @@ use crate::app::App;
 use crate::cli::{Common, StatusArgs};
 use crate::output;
 use crate::progress::say;
+use crate::units::Span;
 
-/// Prints one row a table; null where a table has no such thing.
+/// Prints one row a table, null where a table has no such thing; and to standard error what is wrong since when.
 ///
 /// | column | is |
 /// |---|---|
@@ -53,6 +55,10 @@ pub async fn run(common: &Common, args: StatusArgs) -> Result<ExitCode> {
         say(&format!("lake {}: release {} of {}", app.lake.url(), release.number, release.at.format("%F %T UTC")));
     } else {
         say(&format!("lake {}: no release yet", app.lake.url()));
+    }
+    for incident in app.alerts().open_incidents().await? {
+        let age = Span(Duration::from_secs((app.lake.now() - incident.at).num_seconds().unsigned_abs()));
+        say(&format!("since {} ({age}): {}; {}", incident.at.format("%F %T UTC"), incident.title, incident.details));
     }
     let mut writer = args.output.open()?;
     output::write_batch(batch(&rows)?, args.output.format.into(), &mut writer).await?;

@@ -1,0 +1,82 @@
+//! Telling people what checks found, beside a run and bounded in time at its end.
+
+use std::collections::HashMap;
+
+use quality::CheckResult;
+use quality::alerts::Alerts;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::progress::{counted, say};
+
+/// Where a run puts what its checks found.
+#[derive(Debug, Clone)]
+pub struct Results(UnboundedSender<Vec<CheckResult>>);
+
+impl Results {
+    /// Passes results on; returns at once.
+    pub fn send(&self, results: &[CheckResult]) {
+        // After the watch has ended nobody listens, and nothing is left to tell.
+        let _ = self.0.send(results.to_vec());
+    }
+}
+
+/// Opens and resolves incidents while a run goes on.
+#[derive(Debug)]
+pub struct Watch {
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Starts to listen. The watch ends when all [`Results`] are dropped.
+    pub fn start(alerts: Alerts) -> (Watch, Results) {
+        let (sender, receiver) = unbounded_channel();
+        (Watch { task: tokio::spawn(listen(alerts, receiver)) }, Results(sender))
+    }
+
+    /// Waits until all that was passed on is told, or its time is up.
+    pub async fn finish(self) {
+        if let Err(error) = self.task.await {
+            tracing::warn!("alerts: the task that sends them ended early: {error}");
+        }
+    }
+}
+
+async fn listen(alerts: Alerts, mut results: UnboundedReceiver<Vec<CheckResult>>) {
+    // What was told last of each incident: a run that follows finds the same a thousand times.
+    let mut told: HashMap<String, bool> = HashMap::new();
+    while let Some(mut batch) = results.recv().await {
+        while let Ok(more) = results.try_recv() {
+            batch.extend(more);
+        }
+        batch.retain(|result| told.insert(result.incident(), result.holds()) != Some(result.holds()));
+        if !batch.is_empty() {
+            tell(&alerts, &batch).await;
+        }
+    }
+    // Also what earlier runs could not send.
+    deliver(&alerts).await;
+}
+
+/// Opens and resolves the incidents of these results, and sends what is due. What fails is said and is no failure of the
+/// run: its data is published.
+pub async fn tell(alerts: &Alerts, results: &[CheckResult]) {
+    if let Err(error) = alerts.report(results).await {
+        tracing::warn!("alerts: incidents cannot be kept: {error}");
+    }
+    deliver(alerts).await;
+}
+
+async fn deliver(alerts: &Alerts) {
+    match alerts.deliver().await {
+        Err(error) => tracing::warn!("{error}"),
+        Ok(delivered) => {
+            if delivered.sent > 0 {
+                say(&format!("{} sent", counted(delivered.sent as u64, "alert")));
+            }
+            for why in delivered.kept {
+                tracing::warn!("alert not sent, the next run tries again: {why}");
+            }
+        }
+    }
+}
