@@ -8,6 +8,6 @@ FROM (
   SELECT
     (SELECT count(*) FROM silver.sales_lines WHERE source = 'sales_events') AS orders,
     (SELECT count(*) FROM quarantine.sales_events) AS quarantined,
-    (SELECT count(*) FROM bronze.sales_events) + (SELECT count(*) FROM quarantine.sales_events) AS events
+    (SELECT count(*) FROM bronze.sales_events WHERE _mends IS NULL) + (SELECT count(*) FROM quarantine.sales_events) AS events
 )
 WHERE events > 0

@@ -16,15 +16,13 @@ WITH
   span AS (
     SELECT min(event_date) AS first, max(event_date) AS last FROM gold.pos_daily
   ),
-  -- A month is full when the shop's sales begin on or before its first day, and reach its last one.
+  -- A month is full when sales began on or before its first day, and go on to its last one. One without any is unknown.
   full_months AS (
-    SELECT CAST(unnest(generate_series(
-      date_trunc('month', first + INTERVAL '1' MONTH - INTERVAL '1' DAY),
-      date_trunc('month', last + INTERVAL '1' DAY) - INTERVAL '1' MONTH,
-      INTERVAL '1' MONTH
-    )) AS DATE) AS month
-    FROM span
-    WHERE first IS NOT NULL
+    SELECT sold.month
+    FROM gold.pos_monthly AS sold
+    CROSS JOIN span
+    WHERE sold.month >= date_trunc('month', span.first + INTERVAL '1' MONTH - INTERVAL '1' DAY)
+      AND sold.month < date_trunc('month', span.last + INTERVAL '1' DAY)
   ),
   coming AS (
     SELECT month, row_number() OVER (ORDER BY month) AS months_ahead
@@ -58,7 +56,7 @@ WITH
     JOIN gold.pos_monthly_product AS sold ON sold.month = same_months.earlier
     GROUP BY same_months.month, sold.product_id
   ),
-  -- A product that was not sold in a month needed none in it.
+  -- A product that was not sold in a month of sales needed none in it.
   terms AS (
     SELECT
       coming.months_ahead,

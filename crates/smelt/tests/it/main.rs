@@ -10,5 +10,8 @@ mod bad_input;
 mod demo;
 mod faults;
 mod first_day;
+mod meanings;
+mod pieces;
 mod support;
+mod systems;
 mod truth;
