@@ -10,8 +10,8 @@ columns.stock_left = { unit = "pieces", description = "opening stock minus units
 --- */
 SELECT
   coalesce(stock.product_id, sold.product_id) AS product_id,
-  stock.stock_quantity AS opening,
+  stock.quantity AS opening,
   coalesce(sold.units, 0) AS units_sold,
-  stock.stock_quantity - coalesce(sold.units, 0) AS stock_left
-FROM silver.pos_stock AS stock
+  stock.quantity - coalesce(sold.units, 0) AS stock_left
+FROM (SELECT product_id, quantity FROM silver.opening_stock WHERE source = 'pos_sales') AS stock
 FULL OUTER JOIN gold.pos_product AS sold ON stock.product_id = sold.product_id

@@ -15,6 +15,8 @@ SELECT
   'online' AS channel,
   CAST(NULL AS VARCHAR) AS customer_id,
   item['sku'] AS product_id,
+  item['title'] AS product_name,
+  CAST(NULL AS VARCHAR) AS category,
   kind,
   CAST(coalesce(item['quantity'], 0) AS BIGINT) AS quantity,
   item['unit_price'] AS unit_price,

@@ -19,6 +19,8 @@ SELECT
   'store' AS channel,
   CAST(NULL AS VARCHAR) AS customer_id,
   product AS product_id,
+  CAST(NULL AS VARCHAR) AS product_name,
+  CAST(NULL AS VARCHAR) AS category,
   CASE WHEN quantity < 0 THEN 'RETURN' ELSE 'ORDER' END AS kind,
   abs(CAST(quantity AS BIGINT)) AS quantity,
   unit_price,

@@ -29,7 +29,7 @@ fn all_shipped_models_keep_the_rules() {
     let mut found = Vec::new();
     files(&root.join("models"), &root, &mut found);
     let project = Arc::new(Project::parse(found).unwrap());
-    assert!(project.models.len() >= 12);
+    assert!(project.models.len() >= 36);
     run(async {
         let lake = Lake::open("memory:///", LakeOptions::default()).await.unwrap();
         let factory = SessionFactory::new(lake.clone(), project.clone(), SessionOptions::default()).unwrap();

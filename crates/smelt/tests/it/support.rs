@@ -123,6 +123,14 @@ impl Lake {
         self.run(["ingest".to_owned(), "--input".to_owned(), format!("{stream}={}", path.display())]).fine()
     }
 
+    /// Ingests each path as its stream, in one run.
+    #[track_caller]
+    pub fn ingest_all(&self, inputs: &[(String, PathBuf)]) -> Ran {
+        let inputs =
+            inputs.iter().flat_map(|(stream, path)| ["--input".into(), format!("{stream}={}", path.display())]);
+        self.run(std::iter::once("ingest".to_owned()).chain(inputs)).fine()
+    }
+
     #[track_caller]
     pub fn refine(&self) -> Ran {
         self.run(["refine"]).fine()
@@ -152,6 +160,14 @@ impl Lake {
         commits.sort();
         commits
     }
+}
+
+/// What lies in a folder, in order of the names.
+pub fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files
 }
 
 /// All files below a folder.

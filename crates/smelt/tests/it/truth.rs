@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::answers::assert_same;
-use crate::support::{Lake, shared, workspace};
+use crate::pieces::shuffled;
+use crate::support::{Lake, files_in, shared, workspace};
 
 const POS: [&str; 4] = ["pos_totals", "pos_monthly", "pos_product", "pos_product_month"];
 const INVOICES: [&str; 3] = ["invoice_daily", "invoice_kpi_minute", "invoice_kpi_minute_country"];
@@ -34,25 +35,6 @@ fn lines_of(files: &[PathBuf]) -> u64 {
         BufReader::new(flate2::read::GzDecoder::new(fs::File::open(path).expect("a file"))).lines().count()
     };
     files.iter().map(|path| lines(path) as u64).sum()
-}
-
-fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
-    files.sort();
-    files
-}
-
-/// The files in an order that no name has: every `step`-th, round and round.
-fn shuffled(files: &[PathBuf], step: usize) -> Vec<PathBuf> {
-    let mut rest: Vec<PathBuf> = files.to_vec();
-    let mut order = Vec::new();
-    let mut at = 0;
-    while !rest.is_empty() {
-        at = (at + step) % rest.len();
-        order.push(rest.remove(at));
-    }
-    order
 }
 
 #[test]

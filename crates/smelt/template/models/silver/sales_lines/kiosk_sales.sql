@@ -15,6 +15,8 @@ SELECT
   'store' AS channel,
   CAST(NULL AS VARCHAR) AS customer_id,
   article AS product_id,
+  article AS product_name,
+  CAST(NULL AS VARCHAR) AS category,
   'ORDER' AS kind,
   CAST(pieces AS BIGINT) AS quantity,
   price AS unit_price,

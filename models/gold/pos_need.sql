@@ -1,0 +1,88 @@
+/* models/gold/pos_need.sql
+---
+description = "How much of each product the shop is expected to need in each of the next twelve months"
+grain = ["month", "product_id"]
+kept = "view"
+columns.month = { description = "first day of a month that is not over, from the first one on" }
+columns.months_ahead = { unit = "months", description = "1: the first month that is not over" }
+columns.product_id = { description = "the product, as the till names it" }
+columns.same_month_units = { unit = "pieces", description = "units sold in the same month of earlier years, all together" }
+columns.same_months = { unit = "months", description = "how many of those months there are" }
+columns.recent_units = { unit = "pieces", description = "units sold in the last three full months, all together" }
+columns.recent_months = { unit = "months", description = "how many of those months there are" }
+columns.need = { unit = "pieces", description = "mean of the two monthly means, or the one that exists" }
+--- */
+WITH
+  span AS (
+    SELECT min(event_date) AS first, max(event_date) AS last FROM gold.pos_daily
+  ),
+  -- A month is full when sales began on or before its first day, and go on to its last one. One without any is unknown.
+  full_months AS (
+    SELECT sold.month
+    FROM gold.pos_monthly AS sold
+    CROSS JOIN span
+    WHERE sold.month >= date_trunc('month', span.first + INTERVAL '1' MONTH - INTERVAL '1' DAY)
+      AND sold.month < date_trunc('month', span.last + INTERVAL '1' DAY)
+  ),
+  coming AS (
+    SELECT month, row_number() OVER (ORDER BY month) AS months_ahead
+    FROM (
+      SELECT CAST(unnest(generate_series(
+        date_trunc('month', last + INTERVAL '1' DAY),
+        date_trunc('month', last + INTERVAL '1' DAY) + INTERVAL '11' MONTH,
+        INTERVAL '1' MONTH
+      )) AS DATE) AS month
+      FROM span
+      WHERE last IS NOT NULL
+    )
+  ),
+  recent AS (SELECT month FROM full_months ORDER BY month DESC LIMIT 3),
+  recent_sold AS (
+    SELECT product_id, sum(units) AS units
+    FROM gold.pos_monthly_product
+    WHERE month IN (SELECT month FROM recent)
+    GROUP BY product_id
+  ),
+  same_months AS (
+    SELECT coming.month, full_months.month AS earlier
+    FROM coming
+    JOIN full_months ON extract(MONTH FROM full_months.month) = extract(MONTH FROM coming.month)
+      AND full_months.month < coming.month
+  ),
+  same_counts AS (SELECT month, count(*) AS months FROM same_months GROUP BY month),
+  same_sold AS (
+    SELECT same_months.month, sold.product_id, sum(sold.units) AS units
+    FROM same_months
+    JOIN gold.pos_monthly_product AS sold ON sold.month = same_months.earlier
+    GROUP BY same_months.month, sold.product_id
+  ),
+  -- A product that was not sold in a month of sales needed none in it.
+  terms AS (
+    SELECT
+      coming.months_ahead,
+      coming.month,
+      product.product_id,
+      coalesce(same_sold.units, 0) AS same_month_units,
+      coalesce(same_counts.months, 0) AS same_months,
+      coalesce(recent_sold.units, 0) AS recent_units,
+      (SELECT count(*) FROM recent) AS recent_months
+    FROM coming
+    CROSS JOIN gold.pos_stock_left AS product
+    LEFT JOIN same_counts ON same_counts.month = coming.month
+    LEFT JOIN same_sold ON same_sold.month = coming.month AND same_sold.product_id = product.product_id
+    LEFT JOIN recent_sold ON recent_sold.product_id = product.product_id
+  )
+SELECT
+  month,
+  months_ahead,
+  product_id,
+  same_month_units,
+  same_months,
+  recent_units,
+  recent_months,
+  CASE
+    WHEN same_months = 0 THEN ratio(recent_units, recent_months)
+    WHEN recent_months = 0 THEN ratio(same_month_units, same_months)
+    ELSE ratio(same_month_units * recent_months + recent_units * same_months, 2 * same_months * recent_months)
+  END AS need
+FROM terms

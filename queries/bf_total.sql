@@ -1,0 +1,11 @@
+/* queries/bf_total.sql
+---
+question = "How does the store chain do in all?"
+params.from = { type = "date", default = "", description = "first day; empty is the first there is" }
+params.to = { type = "date", default = "", description = "last day; empty is the last there is" }
+chart = { kind = "number", x = "sales", y = "revenue" }
+--- */
+SELECT sum(sales) AS sales, sum(units) AS units, CAST(sum(revenue) AS DECIMAL(38, 2)) AS revenue
+FROM gold.bf_store_hour
+WHERE ($from IS NULL OR event_date >= $from) AND ($to IS NULL OR event_date <= $to)
+HAVING count(*) > 0
