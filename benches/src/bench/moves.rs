@@ -21,7 +21,8 @@ const CORRECTIONS: &str = "Ingest and refine (project benches/moves) of correcti
     lake, in a lake and in one with a tenth of its rows, with as many rows a day. Each run starts from a copy of the lake \
     by hard links.";
 
-const RESEND: &str = "Ingest and refine (project benches/moves) of all rows of a lake once more: no file of Silver changes.";
+const RESEND: &str =
+    "Ingest and refine (project benches/moves) of all rows of a lake once more: no file of Silver changes.";
 
 const COLUMNS: [&str; 7] = ["pair", "lake", "ingest s", "refine s", "total s", "CPU s", "peak MiB"];
 
@@ -136,7 +137,8 @@ impl<'a> Bench<'a> {
         let run = run.then(child::run(self.smelt.on(&self.project, &at).arg("refine"))?);
         sent(&file)?;
         fs::remove_dir_all(landing)?;
-        let note = format!("{} lake: {} rows over {} days, built in {:.0} s", lake.name, lake.rows, lake.days, run.wall_s);
+        let note =
+            format!("{} lake: {} rows over {} days, built in {:.0} s", lake.name, lake.rows, lake.days, run.wall_s);
         report.note(note);
         Ok(())
     }
@@ -186,7 +188,10 @@ fn data_files(lake: &Path) -> Result<Vec<(PathBuf, u64)>> {
         if day.is_dir() && !day.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_')) {
             for file in fs::read_dir(&day)? {
                 let file = file?;
-                files.push((day.file_name().map(PathBuf::from).unwrap_or_default().join(file.file_name()), file.metadata()?.len()));
+                files.push((
+                    day.file_name().map(PathBuf::from).unwrap_or_default().join(file.file_name()),
+                    file.metadata()?.len(),
+                ));
             }
         }
     }

@@ -318,13 +318,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// The rows of a stored file whose entities are among the candidates'.
-    async fn take(
-        &self,
-        index: i32,
-        probed: &Probed,
-        found: &Found,
-        schema: &SchemaRef,
-    ) -> Result<Vec<RecordBatch>> {
+    async fn take(&self, index: i32, probed: &Probed, found: &Found, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let frame = self.job.stored(&self.context, vec![Arc::clone(&probed.file)], probed.filter.clone())?;
         let (entity, hits, round) = (self.entity.clone(), Arc::clone(&found.hits), found.round);
         let schema = Arc::clone(schema);

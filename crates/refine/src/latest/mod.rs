@@ -101,8 +101,7 @@ async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
             let mut candidates = Candidates::new(job, feed, name, at.provider(), &all).await?;
             for round in candidates.rounds() {
                 let found = candidates.scan(round, &[]).await?;
-                let winners =
-                    async |batch: RecordBatch| stage.add(diff.fresh(&within(&batch, days.as_ref())?)?).await;
+                let winners = async |batch: RecordBatch| stage.add(diff.fresh(&within(&batch, days.as_ref())?)?).await;
                 let mut held = candidates.pass(&found, winners).await?;
                 for part in 0..held.parts() {
                     if let Some(decision) = candidates.decide(&mut held, part, &found, input).await? {

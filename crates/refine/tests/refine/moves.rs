@@ -434,7 +434,9 @@ fn a_lake_that_takes_no_index_is_refreshed_all_the_same() {
         let store = FaultStore::in_memory();
         for (at, op) in [(1, Op::Put), (2, Op::Get), (3, Op::List), (4, Op::Put)] {
             store.add(Fault::before(op, "_smelt/index").times(1000));
-            process(&store, false).land(&[on_day("a", at as usize % 3, at), on_day(&format!("b{at}"), 0, 9 + at)], &[]).await;
+            process(&store, false)
+                .land(&[on_day("a", at as usize % 3, at), on_day(&format!("b{at}"), 0, 9 + at)], &[])
+                .await;
             process(&store, false).refine().await;
             store.clear();
         }
@@ -459,7 +461,8 @@ fn an_index_stays_small() {
             .map(|(path, _)| path.as_ref().split('/').take(5).collect::<Vec<_>>().join("/"))
             .collect();
         assert_eq!(folders.len(), 3, "one index a table: {folders:?}");
-        let newest = index_objects(&store).await.into_iter().filter(|(path, _)| path.as_ref().ends_with(".json")).last();
+        let newest =
+            index_objects(&store).await.into_iter().filter(|(path, _)| path.as_ref().ends_with(".json")).last();
         let (_, manifest) = newest.unwrap();
         let text = String::from_utf8(manifest.to_vec()).unwrap();
         let runs = text.matches("\"segments\"").count();

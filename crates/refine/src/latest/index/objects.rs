@@ -185,7 +185,10 @@ impl Objects {
 
     /// Removes the indexes of the same table under definitions that it no longer has.
     pub(super) async fn drop_others(&self, definitions: &[String]) {
-        let (Some(definition), Some((table, _))) = (self.folder.filename(), self.folder.as_ref().rsplit_once('/')) else { return };
+        let (Some(definition), Some((table, _))) = (self.folder.filename(), self.folder.as_ref().rsplit_once('/'))
+        else {
+            return;
+        };
         debug_assert!(definitions.iter().any(|known| known == definition));
         let listed = self.store.list_with_delimiter(Some(&Path::from(table))).await;
         let Ok(listed) = listed else { return };
@@ -219,7 +222,8 @@ mod tests {
 
     async fn put(objects: &Objects, version: i64, runs: Vec<Run>) -> (Path, Manifest) {
         let (table, files) = ("silver.t".to_owned(), "0-0".to_owned());
-        let manifest = Manifest { table, entity: vec!["id".into()], version, files, partitions: vec![vec![None]], runs };
+        let manifest =
+            Manifest { table, entity: vec!["id".into()], version, files, partitions: vec![vec![None]], runs };
         (objects.put_manifest(&manifest).await.expect("puts"), manifest)
     }
 

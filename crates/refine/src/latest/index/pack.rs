@@ -64,13 +64,7 @@ pub(super) fn encode(entries: &[Entry], partition_bits: u32) -> Vec<u8> {
 
 /// Decodes a block of `count` entries that begins with the hash `first` into `out`. Gives `None` for bytes that are no
 /// such block.
-pub(super) fn decode(
-    bytes: &[u8],
-    first: u64,
-    count: usize,
-    partition_bits: u32,
-    out: &mut Vec<Entry>,
-) -> Option<()> {
+pub(super) fn decode(bytes: &[u8], first: u64, count: usize, partition_bits: u32, out: &mut Vec<Entry>) -> Option<()> {
     let (&delta_bits, bytes) = bytes.split_first()?;
     let delta_bits = u32::from(delta_bits);
     if delta_bits > u64::BITS || partition_bits > u32::BITS {

@@ -32,7 +32,8 @@ async fn gathered(objects: &Objects, entries: &[Entry], sorted: usize) -> Run {
 async fn ask(objects: &Objects, run: &Run, keys: &[u64]) -> Vec<Entry> {
     let mut found = Vec::new();
     for segment in &run.segments {
-        let inside: Vec<u64> = keys.iter().copied().filter(|key| (segment.first..=segment.last).contains(key)).collect();
+        let inside: Vec<u64> =
+            keys.iter().copied().filter(|key| (segment.first..=segment.last).contains(key)).collect();
         found.extend(segment::lookup(objects, segment, &inside).await.expect("reads"));
     }
     found
