@@ -38,9 +38,13 @@ fn mends(mends: &[&str]) -> ReplayOptions {
     ReplayOptions { mends: mends.iter().map(|mend| mend.parse::<Mend>().unwrap()).collect(), ..Default::default() }
 }
 
+/// What came out: whether mended, the reason, how many.
 fn reasons(replayed: &StreamReplay) -> Vec<(bool, &str, u64)> {
-    let line = |outcome: &'_ Outcome| (outcome.mended, outcome.records);
-    replayed.outcomes.iter().map(|o| (line(o).0, o.reason.as_str(), line(o).1)).collect()
+    let line = |outcome| {
+        let Outcome { mended, reason, records, .. } = outcome;
+        (*mended, reason.as_str(), *records)
+    };
+    replayed.outcomes.iter().map(line).collect()
 }
 
 /// A question over the whole lake.
