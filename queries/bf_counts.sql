@@ -7,7 +7,7 @@ SELECT *
 FROM (
   SELECT
     (SELECT count(*) FROM silver.sales_lines WHERE source = 'sales_transactions') AS sales,
-    (SELECT count(*) FROM quarantine.sales_transactions) AS quarantined_sales,
-    (SELECT count(*) FROM quarantine.inventory_updates) AS quarantined_updates
+    (SELECT count(*) FROM quarantine.sales_transactions WHERE NOT _mended) AS quarantined_sales,
+    (SELECT count(*) FROM quarantine.inventory_updates WHERE NOT _mended) AS quarantined_updates
 )
 WHERE sales + quarantined_sales + quarantined_updates > 0

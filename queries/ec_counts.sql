@@ -7,7 +7,7 @@ SELECT *
 FROM (
   SELECT
     (SELECT count(*) FROM silver.sales_lines WHERE source = 'sales_events') AS orders,
-    (SELECT count(*) FROM quarantine.sales_events) AS quarantined,
+    (SELECT count(*) FROM quarantine.sales_events WHERE NOT _mended) AS quarantined,
     (SELECT count(*) FROM bronze.sales_events WHERE _mends IS NULL) + (SELECT count(*) FROM quarantine.sales_events) AS events
 )
 WHERE events > 0

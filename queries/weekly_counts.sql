@@ -8,6 +8,6 @@ FROM (
   SELECT
     (SELECT count(*) FROM silver.sales_lines WHERE source = 'weekly_sales') AS sales,
     (SELECT count(*) FROM silver.inventory_days WHERE source = 'weekly_sales') AS stock_rows,
-    (SELECT count(*) FROM quarantine.weekly_sales) AS quarantined_sales
+    (SELECT count(*) FROM quarantine.weekly_sales WHERE NOT _mended) AS quarantined_sales
 )
 WHERE sales + stock_rows + quarantined_sales > 0

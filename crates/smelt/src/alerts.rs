@@ -1,7 +1,9 @@
 //! Telling people what checks found, beside a run and bounded in time at its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use chrono::NaiveDate;
+use ingest::IngestReport;
 use quality::CheckResult;
 use quality::alerts::Alerts;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -65,6 +67,35 @@ pub async fn tell(alerts: &Alerts, results: &[CheckResult]) {
         tracing::warn!("alerts: incidents cannot be kept: {error}");
     }
     deliver(alerts).await;
+}
+
+/// Opens an incident for each day of a landing set that is not complete, and resolves those whose day was accepted.
+pub async fn tell_sets(alerts: &Alerts, report: &IngestReport) {
+    if report.sets.is_empty() {
+        return;
+    }
+    if let Err(error) = sets(alerts, report).await {
+        tracing::warn!("alerts: incidents cannot be kept: {error}");
+    }
+    deliver(alerts).await;
+}
+
+async fn sets(alerts: &Alerts, report: &IngestReport) -> quality::Result<()> {
+    for lacking in report.incomplete() {
+        let title = format!("landing set {} of {} is not complete", lacking.set, lacking.day);
+        alerts.raise(&set_key(&lacking.set, lacking.day), &title, &lacking.to_string()).await?;
+    }
+    // Of hundreds of days that are accepted at once, few were waited for.
+    let open: HashSet<String> = alerts.open_incidents().await?.into_iter().map(|incident| incident.key).collect();
+    let accepted = report.sets.iter().flat_map(|set| set.accepted.iter().map(|day| set_key(&set.set, *day)));
+    for key in accepted.filter(|key| open.contains(key)) {
+        alerts.resolve(&key).await?;
+    }
+    Ok(())
+}
+
+fn set_key(set: &str, day: NaiveDate) -> String {
+    format!("set:{set}:{day}")
 }
 
 async fn deliver(alerts: &Alerts) {

@@ -40,11 +40,7 @@ fn mends(mends: &[&str]) -> ReplayOptions {
 
 /// What came out: whether mended, the reason, how many.
 fn reasons(replayed: &StreamReplay) -> Vec<(bool, &str, u64)> {
-    let line = |outcome| {
-        let Outcome { mended, reason, records, .. } = outcome;
-        (*mended, reason.as_str(), *records)
-    };
-    replayed.outcomes.iter().map(line).collect()
+    replayed.outcomes.iter().map(|outcome| (outcome.mended, outcome.reason.as_str(), outcome.records)).collect()
 }
 
 /// A question over the whole lake.

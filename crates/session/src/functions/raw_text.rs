@@ -23,7 +23,7 @@ struct RawText {
 
 impl RawText {
     fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Binary], Volatility::Immutable) }
+        Self { signature: Signature::uniform(1, vec![DataType::BinaryView, DataType::Binary], Volatility::Immutable) }
     }
 }
 

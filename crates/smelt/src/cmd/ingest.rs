@@ -8,6 +8,7 @@ use anyhow::Result;
 use chrono::Utc;
 use ingest::{FileCounts, FlushPolicy, IngestEnv, IngestOptions, IngestReport, Mode, SetReport, StreamReport};
 
+use crate::alerts;
 use crate::app::{App, aws_variables};
 use crate::cli::{Common, IngestArgs};
 use crate::exit::{NOT_THERE_YET, Usage};
@@ -25,6 +26,7 @@ pub async fn run(common: &Common, args: IngestArgs) -> Result<ExitCode> {
     let env = IngestEnv::new(app.lake.clone(), Arc::clone(&app.project), app.landing());
     let report = ingest::run(env, options, shutdown::token()?, Arc::new(IngestProgress::new())).await?;
     summarise(&report);
+    alerts::tell_sets(&app.alerts(), &report).await;
     Ok(code(&report, args.follow))
 }
 

@@ -16,6 +16,7 @@ mod publish;
 mod quality;
 mod quarantine;
 #[path = "../../../quality/tests/quality/server.rs"]
+#[allow(dead_code, reason = "the tests of quality use all of it")]
 mod server;
 mod sets;
 mod support;

@@ -20,16 +20,26 @@ fn answer(lake: &Lake, query: &[&str], expected: &str) {
     assert_same(&query.join(" "), expected, &got, 1e-9);
 }
 
-/// Ingests a day of the weekly report: sales, stock and calendar rows without their headers.
+/// Ingests a day of the weekly report: sales, stock and calendar rows without their headers, a product and a store.
 #[track_caller]
 fn ingest_day(lake: &Lake, day: &str, sales: &str, stock: &str, calendar: &str) {
     let sales_header = "TRANS_ID,PROD_KEY,STORE_KEY,TRANS_DT,TRANS_TIME,SALES_QTY,SALES_PRICE,SALES_AMT,DISCOUNT,SALES_COST,\
                         SALES_MGRN,SHIP_COST\n";
     let stock_header = "CAL_DT,STORE_KEY,PROD_KEY,INVENTORY_ON_HAND_QTY,INVENTORY_ON_ORDER_QTY,OUT_OF_STOCK_FLG,WASTE_QTY,\
                         PROMOTION_FLG,NEXT_DELIVERY_DT\n";
-    ingest(lake, "weekly_sales", &format!("sales_{day}.csv"), &format!("{sales_header}{sales}"));
-    ingest(lake, "weekly_inventory", &format!("inventory_{day}.csv"), &format!("{stock_header}{stock}"));
-    ingest(lake, "weekly_calendar", &format!("calendar_{day}.csv"), &format!("CAL_DT,YR_NUM,WK_NUM\n{calendar}"));
+    let landing = lake.folder().join("weekly");
+    fs::create_dir_all(&landing).expect("a landing folder");
+    let files = [
+        ("sales", format!("{sales_header}{sales}")),
+        ("inventory", format!("{stock_header}{stock}")),
+        ("calendar", format!("CAL_DT,YR_NUM,WK_NUM\n{calendar}")),
+        ("product", "PROD_KEY,PROD_NAME,BRAND_NAME,CATEGORY_NAME,SUBCATEGORY_NAME\n7,Tea,Leaf,Drinks,Hot\n".to_owned()),
+        ("store", "STORE_KEY,STORE_NUM,STORE_DESC,CITY,REGION,CNTRY_NM\n3,S-3,Third,Oslo,East,Norway\n".to_owned()),
+    ];
+    for (name, text) in files {
+        fs::write(landing.join(format!("{name}_{day}.csv")), text).expect("the file is written");
+    }
+    lake.ingest("weekly", &landing);
 }
 
 #[test]
@@ -57,7 +67,7 @@ fn rows_of_the_weekly_report_wait_for_the_calendar_and_a_day_can_be_low_and_out(
     let revenue = "yr_num,wk_num,units,revenue,cost,ship_cost,margin\n2024,1,4,10,6,1,3\n2024,2,2,5,3,0.5,1.5\n";
     answer(&lake, &["weekly_revenue_cost"], revenue);
     let worst = "store_key,store_name,location,lost_sales,low_stock_impact,no_stock_impact,low_stock_days,no_stock_days,revenue\n\
-                 3,,,17.5,7.5,10,1,1,15\n";
+                 3,Third,Oslo,17.5,7.5,10,1,1,15\n";
     answer(&lake, &["weekly_worst_stores"], worst);
 }
 

@@ -118,5 +118,5 @@ fn checks_of_tables_as_they_stand_end_with_3_and_are_kept() {
     assert!(slack.len() == 2 && slack[1].contains("Resolved"), "{slack:?}");
     shop.run(&["maintain"]).fine().says(&["system.quality/results"]);
     let balance = shop.run(&["query", "ingest_balance", "--format", "csv"]).fine().stdout;
-    assert!(balance.contains("kiosk,2,400,400,0,0"), "{balance}");
+    assert!(balance.contains("kiosk,2,400,0,400,0,0"), "{balance}");
 }

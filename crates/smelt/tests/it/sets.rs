@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use crate::support::{Lake, shared};
+use crate::server::Server;
+use crate::support::{Lake, Ran, shared};
 
 const MEMBERS: [&str; 5] = ["calendar", "inventory", "product", "sales", "store"];
 
@@ -142,15 +143,25 @@ fn an_incomplete_day_ends_with_4_names_its_files_and_stores_nothing_of_it() {
         "store_20230102.csv is empty",
     ];
     // Without flags, by the set's name, and for its day: the contracts' folder is read.
+    let slack = Server::start(&[]);
+    let alerting = |args: &[&str]| {
+        let alerts = ["--set", "alerts.slack_url_env=SMELT_SLACK_URL"];
+        let mut command = lake.command([args, &alerts[..]].concat());
+        Ran::of(command.env("SMELT_SLACK_URL", slack.url("/hook")).output().expect("the binary starts"))
+    };
     for args in [&["ingest"][..], &["ingest", "--stream", "weekly"], &["ingest", "--day", "2023-01-02"]] {
-        lake.run(args).exit(4).says(&says);
+        alerting(args).exit(4).says(&says);
         assert_eq!(stored(&lake), "4,2,9.00", "the other days are loaded");
     }
     let others = lake.sql("SELECT count(*) FROM bronze.weekly_inventory WHERE cal_dt = DATE '2023-01-02'");
     assert_eq!(others, "0", "no file of the day is stored");
 
     write_day(&landing, "20230102");
-    lake.run(["ingest", "--day", "2023-01-02"]).fine().says(&["weekly: 1 day accepted"]);
+    let alerts = slack.accepted("/hook");
+    assert!(alerts.len() == 1 && alerts[0].contains("calendar_20230102.csv"), "one alert, with the names: {alerts:?}");
+    alerting(&["ingest", "--day", "2023-01-02"]).fine().says(&["weekly: 1 day accepted"]);
+    let alerts = slack.accepted("/hook");
+    assert!(alerts.len() == 2 && alerts[1].contains("Resolved"), "and one that it is over: {alerts:?}");
     assert_eq!(stored(&lake), "6,3,13.50");
     let stores = "SELECT count(*), min(store_num) FROM bronze.weekly_store";
     assert_eq!(lake.sql(stores), "2,001", "the copy of a later day adds nothing; a number is kept as written");

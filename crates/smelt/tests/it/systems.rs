@@ -25,15 +25,6 @@ const DIMENSIONS: [(&str, &str); 4] = [
     ("pos_stock", "real/pos_stock.csv"),
 ];
 
-/// The five files of a day of the weekly report: stream, and what the file's name begins with.
-const WEEKLY: [(&str, &str); 5] = [
-    ("weekly_sales", "sales"),
-    ("weekly_inventory", "inventory"),
-    ("weekly_calendar", "calendar"),
-    ("weekly_product", "product"),
-    ("weekly_store", "store"),
-];
-
 /// Folders of answers, with the tolerance of the ratios in them.
 const ANSWERS: [(&str, f64); 2] = [("made/answers", 1e-6), ("real/answers", 1e-9)];
 
@@ -57,24 +48,19 @@ fn inputs(of: &[(&str, &str)]) -> Vec<Input> {
     of.iter().map(|(stream, path)| ((*stream).to_owned(), place(path))).collect()
 }
 
-/// The files of all days of the weekly report, as globs.
+/// The files of all days of the weekly report.
 fn weekly() -> Vec<Input> {
-    let landing = place("made/weekly/landing");
-    WEEKLY.iter().map(|(stream, name)| ((*stream).to_owned(), landing.join(format!("{name}_*.csv")))).collect()
+    vec![("weekly".to_owned(), place("made/weekly/landing"))]
 }
 
-/// The five files of each day of the weekly report.
-fn weekly_days() -> Vec<Vec<Input>> {
+/// The five files of each day of the weekly report, as a glob.
+fn weekly_days() -> Vec<Input> {
     let landing = place("made/weekly/landing");
     let days: BTreeSet<String> = files_in(&landing)
         .iter()
         .filter_map(|path| Some(path.file_stem()?.to_str()?.rsplit_once('_')?.1.to_owned()))
         .collect();
-    let of_day = |day: &String| {
-        let file = |(stream, name): &(&str, &str)| ((*stream).to_owned(), landing.join(format!("{name}_{day}.csv")));
-        WEEKLY.iter().map(file).collect()
-    };
-    days.iter().map(of_day).collect()
+    days.iter().map(|day| ("weekly".to_owned(), landing.join(format!("*_{day}.csv")))).collect()
 }
 
 /// The pieces of each stream that comes in pieces.
@@ -172,8 +158,8 @@ fn pieces_and_days_in_any_order_give_the_same_answers() {
 
 /// Ingests the share of the weekly report's days that falls to a round, one day after the other.
 #[track_caller]
-fn ingest_days(lake: &Lake, days: &[Vec<Input>], round: usize) {
+fn ingest_days(lake: &Lake, days: &[Input], round: usize) {
     for day in &days[days.len() * round / PIECES..days.len() * (round + 1) / PIECES] {
-        lake.ingest_all(day);
+        lake.ingest_all(std::slice::from_ref(day));
     }
 }

@@ -39,7 +39,7 @@ fn maintenance_beside_ingest_refine_and_readers_changes_no_count() {
     let lake = Lake::new();
     let (made, landing) = (lake.folder().join("made"), lake.folder().join("landing"));
     let rows = (20_000 + 2_000 * soak.as_secs()).to_string();
-    lake.run(["sim", "--to", "made", "--truth", "--rows", &rows, "--seed", "23"]).fine();
+    lake.run(["sim", "--to", "made", "--truth", "made/truth", "--rows", &rows, "--seed", "23"]).fine();
     let mut waiting = pieces(&made, &lake.folder().join("waiting"), &["pos_sales", "invoices"], 150).into_iter();
     let streams = ["pos_sales", "invoices"];
     streams.iter().for_each(|stream| fs::create_dir_all(landing.join(stream)).expect("a landing folder"));
