@@ -18,6 +18,7 @@
 mod affected;
 mod append;
 mod cycle;
+mod days;
 mod diff;
 mod env;
 mod error;

@@ -9,6 +9,7 @@ use schema::{ColumnDoc, Kept, TableName};
 use store::{Commit, ConflictReason, MetadataChange, Operation, Snapshot, StoreError, Table, TableSpec};
 use tokio_util::sync::CancellationToken;
 
+use crate::days;
 use crate::fold::fold;
 use crate::job::{Input, Job, Mode, inputs};
 use crate::pins::Pins;
@@ -255,6 +256,7 @@ async fn publish(job: &Job<'_>, finished: Finished, report: &mut ModelReport) ->
     commit.exclusive = is_change;
     commit.inputs = job.inputs.values().filter_map(|input| job.guarded(input)).collect();
     commit.inputs.extend(job.notes.iter().cloned());
+    commit.inputs.extend(days::note(job, is_change));
     commit.inputs.sort_by(|a, b| a.input.cmp(&b.input));
     if let Some(change) = &job.replacement {
         commit.metadata = Some(change.clone());
@@ -274,8 +276,8 @@ async fn publish(job: &Job<'_>, finished: Finished, report: &mut ModelReport) ->
         return Ok(None);
     }
     let committed = job.table.commit(commit).await?;
-    if committed.already && job.mode == Mode::Rebuild {
-        // What another refresh consumed was not computed anew by it.
+    if committed.already && job.mode != Mode::Refresh {
+        // What another run consumed was not computed anew by it, or not for these days.
         let (table, base) = (job.model.name().clone(), committed.version);
         return Err(StoreError::Conflict { table, base, reason: ConflictReason::SlotTaken }.into());
     }

@@ -212,8 +212,8 @@ fn secrets(table: &Table, variables: &[(String, String)], set: &[String]) -> Res
         let (dotted, variable) = (format!("alerts.{key}"), format!("SMELT_ALERTS_{}", key.to_uppercase()));
         let in_file = table.get("alerts").and_then(|alerts| alerts.get(key)).and_then(Value::as_str);
         let in_variable = variables.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.as_str());
-        let pairs = set.iter().filter_map(|pair| pair.split_once('='));
-        let in_flag = pairs.filter(|(name, _)| *name == dotted).map(|(_, value)| value).last();
+        let mut pairs = set.iter().rev().filter_map(|pair| pair.split_once('='));
+        let in_flag = pairs.find(|(name, _)| *name == dotted).map(|(_, value)| value);
         let Some(name) = in_flag.or(in_variable).or(in_file).filter(|name| !name.is_empty()) else { continue };
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             // What stands there may be the secret itself.

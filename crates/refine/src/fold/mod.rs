@@ -20,6 +20,7 @@ use datafusion::prelude::DataFrame;
 use futures::{StreamExt, TryStreamExt};
 use store::{Changes, DataFile};
 
+use crate::days;
 use crate::images::Images;
 use crate::job::{Input, Job};
 use crate::keys::{hash_rows, pick, places};
@@ -37,6 +38,9 @@ use groups::{Groups, Side};
 /// When the model's SQL or a table fails.
 pub(crate) async fn fold(job: &Job<'_>, stage: &mut Stage) -> Result<Option<u64>> {
     let [feed] = job.model.feeds.as_slice() else { return Ok(None) };
+    if days::are_ahead(&job.base) {
+        return Ok(None);
+    }
     let (Some(folding), Some((name, input, changes))) = (&feed.folding, only_change(job)) else { return Ok(None) };
     let raw = input.at.provider();
     let context = job.context([(name.clone(), job.seen(name, Some(Arc::clone(&raw)))?)]).await?;

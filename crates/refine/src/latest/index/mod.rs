@@ -29,6 +29,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
+use schema::Kept;
 use store::{DataFile, Snapshot};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -200,7 +201,7 @@ pub(super) async fn places(job: &Job<'_>, entity: &[String], wanted: &KeySet) ->
 /// Brings the indexes of a table up to what a refresh has just committed, so that the next one finds them ready. What
 /// fails is left to that one.
 pub(crate) async fn follow(job: &Job<'_>, snapshot: &Arc<Snapshot>) {
-    if !is_worth(job, snapshot) {
+    if job.model.model.kept != Kept::Latest || !is_worth(job, snapshot) {
         return;
     }
     let mut done: Vec<&[String]> = Vec::new();

@@ -27,7 +27,11 @@ impl LandingSet {
             self.accept_group(group, ledger).await?;
         }
         // After the days: a file without a day may be a copy of one that was just accepted.
-        self.note_strays(sorted.strays, ledger).await
+        let is_known =
+            |landed: &Landed| ledger.knows("", &landed.found.path, landed.found.size, &landed.found.stamp).is_some();
+        let (still, again): (Vec<Landed>, Vec<Landed>) = sorted.refused.into_iter().partition(is_known);
+        self.notes.counts.still_refused = still.len() as u64;
+        self.note_strays([sorted.strays, again].concat(), ledger).await
     }
 
     async fn accept_group(&mut self, mut group: Vec<DayFiles>, ledger: &mut Ledger) -> Result<(), IngestError> {

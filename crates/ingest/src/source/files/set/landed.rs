@@ -121,6 +121,8 @@ pub(super) struct Sorted {
     pub days: BTreeMap<NaiveDate, Vec<DayFile>>,
     /// Files of no member that are new.
     pub strays: Vec<Landed>,
+    /// Files of no member that were refused before, and lie there as they did.
+    pub refused: Vec<Landed>,
 }
 
 impl Sorted {
@@ -134,7 +136,6 @@ impl Sorted {
 /// Compares what lies there with the ledger.
 pub(super) fn sort(landed: &[Landed], ledger: &Ledger, looks: &mut Looks, notes: &mut Notes) -> Sorted {
     let mut sorted = Sorted::default();
-    notes.counts.still_refused = 0;
     for landed in landed {
         let found = &landed.found;
         let known = ledger.knows(landed.stream(), &found.path, found.size, &found.stamp);
@@ -146,12 +147,13 @@ pub(super) fn sort(landed: &[Landed], ledger: &Ledger, looks: &mut Looks, notes:
         match &landed.claim {
             Some((_, day)) => sorted.days.entry(*day).or_default().push(DayFile { landed: landed.clone(), fate }),
             None if matches!(fate, Fate::New) => sorted.strays.push(landed.clone()),
-            None => {
-                let is_refused = known.is_some_and(|entry| entry.outcome == FileOutcome::Refused);
-                notes.counts.still_refused += u64::from(is_refused);
+            None if known.is_some_and(|entry| entry.outcome == FileOutcome::Refused) => {
+                sorted.refused.push(landed.clone());
             }
+            None => {}
         }
     }
+    notes.counts.still_refused = sorted.refused.len() as u64;
     sorted
 }
 
