@@ -11,7 +11,7 @@ pub struct Shares {
     pub bad: f64,
     /// Facts that are sent again with the same content.
     pub duplicate: f64,
-    /// Facts that arrive late, up to [`SimConfig::max_late_minutes`].
+    /// Facts that arrive late, up to [`crate::SimConfig::max_late_minutes`].
     pub late: f64,
     /// Facts that arrive up to a minute late, so that neighbours change places.
     pub out_of_order: f64,

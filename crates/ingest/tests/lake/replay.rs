@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use ingest::replay::{Outcome, ReplayReport, StreamReplay};
+use ingest::replay::{ReplayReport, StreamReplay};
 use ingest::{Edits, IngestEnv, IngestError, Mend, ReplayOptions};
 use object_store::memory::InMemory;
 use schema::{Project, TableName};

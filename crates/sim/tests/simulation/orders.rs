@@ -41,7 +41,7 @@ fn history(
     key: &str,
     attributes: &[&str],
 ) -> BTreeMap<String, Vec<Version>> {
-    let mut seen: BTreeMap<(String, i64), (&[u8], Vec<String>)> = BTreeMap::new();
+    let mut seen: BTreeMap<(String, i64), Seen<'_>> = BTreeMap::new();
     for (id, (at, order)) in winners {
         let values = attributes.iter().map(|name| text(order, name)).collect();
         let place = seen.entry((text(order, key), *at)).or_insert((b"", Vec::new()));
@@ -68,6 +68,9 @@ fn history_rows(versions: &BTreeMap<String, Vec<Version>>) -> Vec<Vec<String>> {
     };
     versions.iter().flat_map(|(key, of_key)| of_key.iter().map(move |version| row(key, version))).collect()
 }
+
+/// The number of the order that counts at an instant, and its attributes.
+type Seen<'a> = (&'a [u8], Vec<String>);
 
 #[test]
 fn the_winning_orders_are_summed_by_day_category_and_country() {
