@@ -26,6 +26,7 @@ use crate::keyset::{Collector, KeySet};
 use crate::plan::LoadedFeed;
 use crate::recompute::date_column;
 use crate::scope::ScopeSet;
+use crate::stage::compact;
 use crate::{Result, stream};
 
 /// The share of the session's memory that rows may take up while they wait to be decided.
@@ -422,18 +423,6 @@ fn distinct(batch: &RecordBatch) -> Result<RecordBatch> {
     let starts: Vec<u32> = partition(batch.columns())?.ranges().iter().map(|range| range.start as u32).collect();
     let starts = arrow::array::UInt32Array::from(starts);
     Ok(arrow::compute::take_record_batch(batch, &starts)?)
-}
-
-/// The same rows with text of their own: views of a few rows would keep alive the pages of all the others.
-fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
-    let own = |column: &ArrayRef| -> ArrayRef {
-        match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-            _ => Arc::clone(column),
-        }
-    };
-    Ok(RecordBatch::try_new(batch.schema(), batch.columns().iter().map(own).collect())?)
 }
 
 fn with_fields(columns: &SchemaRef, file: bool) -> SchemaRef {
