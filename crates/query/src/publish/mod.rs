@@ -92,8 +92,8 @@ pub async fn publish(
     let known = State::read(to, name, format).await?.filter(|known| known.table == snapshot.id());
     let stream = watermark::advance(factory, publication, known.as_ref()).await?;
     let Some(stream) = stream else { return Ok(nothing) };
-    let before = known.as_ref().and_then(|known| known.complete_to);
-    let complete = stream.complete_to(factory.lake().now(), publication.lateness_seconds).max(before);
+    let now = stream.complete_to(factory.lake().now(), publication.lateness_seconds);
+    let complete = later(now, known.as_ref().and_then(|known| known.complete_to));
     let Some(complete) = complete else { return Ok(nothing) };
     let windows = Windows::new(model, publication, &snapshot, known.as_ref(), complete)?;
     let mut files = Files::new(to.clone(), format, known.is_none());
@@ -135,9 +135,27 @@ async fn released(factory: &SessionFactory, name: &TableName) -> Result<Option<A
 /// The end of time stands for "all".
 const ALL: i64 = i64::MAX;
 
+/// A watermark never goes back. That files closed all windows says nothing of a topic that the stream comes from since.
+fn later(now: Option<i64>, before: Option<i64>) -> Option<i64> {
+    now.max(before.filter(|before| *before != ALL))
+}
+
 fn shown(complete: i64) -> Complete {
     match DateTime::from_timestamp_micros(complete) {
         Some(at) if complete != ALL => Complete::Until(at),
         _ => Complete::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watermark_never_goes_back_and_all_is_none() {
+        assert_eq!(later(Some(5), Some(7)), Some(7));
+        assert_eq!(later(None, Some(7)), Some(7));
+        assert_eq!(later(Some(5), Some(ALL)), Some(5));
+        assert_eq!(later(Some(ALL), Some(ALL)), Some(ALL));
     }
 }
