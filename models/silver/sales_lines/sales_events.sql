@@ -3,6 +3,7 @@
 description = "Orders of the web shop: one line an order; a correction can move it to another day"
 entity = ["source", "event_id"]
 version = "version_at"
+gate = { max_loss = 0.05 }         # of a day: what was quarantined and not mended, and good orders that are missing here
 --- */
 SELECT
   'sales_events' AS source,
