@@ -1,13 +1,16 @@
 #!/bin/sh
 # Sets up the Python peers and readers, each in a virtual environment of its own with pinned versions:
 #   duckdb-batch  DuckDB of the batch job                     duckdb-delta  DuckDB with its Delta extension
-#   polars        Polars with deltalake                       spark         PySpark with the Delta jars, on Java 17
-# usage: setup.sh [NAME]...   (all without a name)
+#   polars        Polars with deltalake                       spark         PySpark with Delta and Kafka jars, on Java 17
+#   kafka-python  a Kafka client with deltalake, for `benches kafka`
+# usage: setup.sh [NAME]...   (without a name: those that tests read with)
 # They live in $TEST_PYTHON (default ~/.cache/smelt/python). What is there already is left alone, so a second call takes
 # no time. What cannot be had prints "skipped: NAME: WHY", and the others go on; the exit code is then 3.
 set -u
 home=${TEST_PYTHON:-$HOME/.cache/smelt/python}
 delta=3.3.2
+spark=3.5.9
+spark_kafka=3.5.7 # the connector of that line which the registry has
 code=0
 
 skip() {
@@ -27,12 +30,12 @@ environment() {
     echo "$*" >"$home/$name/.smelt"
 }
 
-# jar ARTIFACT : the Delta jar of that name, through Maven's own client.
+# jar GROUP ARTIFACT VERSION : the jar of that name, through Maven's own client.
 jar() {
-    [ -s "$home/jars/$1-$delta.jar" ] && return 0
-    mvn -q -B dependency:get -Dartifact="io.delta:$1:$delta" -Dtransitive=false >"$home/$1.log" 2>&1 &&
-        mvn -q -B dependency:copy -Dartifact="io.delta:$1:$delta" -DoutputDirectory="$home/jars" >>"$home/$1.log" 2>&1 ||
-        { skip spark "mvn cannot fetch io.delta:$1:$delta, see $home/$1.log"; return 1; }
+    [ -s "$home/jars/$2-$3.jar" ] && return 0
+    mvn -q -B dependency:get -Dartifact="$1:$2:$3" -Dtransitive=false >"$home/$2.log" 2>&1 &&
+        mvn -q -B dependency:copy -Dartifact="$1:$2:$3" -DoutputDirectory="$home/jars" >>"$home/$2.log" 2>&1 ||
+        { skip spark "mvn cannot fetch $1:$2:$3, see $home/$2.log"; return 1; }
 }
 
 set_up() {
@@ -43,10 +46,15 @@ set_up() {
     spark)
         command -v java >/dev/null || { skip spark "no java on the path"; return; }
         command -v mvn >/dev/null || { skip spark "no mvn on the path"; return; }
-        environment spark pyspark==3.5.9 && jar delta-spark_2.12 && jar delta-storage
+        environment spark "pyspark==$spark" &&
+            jar io.delta delta-spark_2.12 "$delta" && jar io.delta delta-storage "$delta" &&
+            jar org.apache.spark spark-sql-kafka-0-10_2.12 "$spark_kafka" &&
+            jar org.apache.spark spark-token-provider-kafka-0-10_2.12 "$spark_kafka" &&
+            jar org.apache.kafka kafka-clients 3.4.1 && jar org.apache.commons commons-pool2 2.11.1
         ;;
+    kafka-python) environment kafka-python confluent-kafka==2.16.1 deltalake==1.6.6 pyarrow==22.0.0 ;;
     *)
-        echo "setup.sh: $1 is none of duckdb-batch, duckdb-delta, polars, spark" >&2
+        echo "setup.sh: $1 is none of duckdb-batch, duckdb-delta, polars, spark, kafka-python" >&2
         exit 2
         ;;
     esac

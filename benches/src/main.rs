@@ -6,7 +6,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a report on standard output is what the program is for")]
 
 mod bench;
+mod broker;
 mod child;
+mod duckdb;
 mod events;
 mod machine;
 mod peers;
@@ -115,6 +117,30 @@ enum Bench {
         #[arg(long, default_value_t = 50)]
         days: u32,
     },
+    /// The weekly store and product fact of a year against DuckDB's, and the set of one more day
+    Weekly {
+        /// Lines of sales
+        #[arg(long, default_value_t = 20_000_000)]
+        rows: u64,
+        /// Days before the one more
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+        /// Stores
+        #[arg(long, default_value_t = 50)]
+        stores: u32,
+        /// Products
+        #[arg(long, default_value_t = 1_000)]
+        products: u32,
+    },
+    /// Every named query through one session against DuckDB, on the lake of `weekly` with the other systems beside it
+    Questions {
+        /// Events of the other systems
+        #[arg(long, default_value_t = 4_000_000)]
+        rows: u64,
+        /// Runs of each query
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+    },
     /// Many small landing files: a second ingest finds nothing new, quickly
     SmallFiles {
         /// Number of files
@@ -129,6 +155,26 @@ enum Bench {
     },
     /// The demo, twice
     Demo,
+    /// From a real broker to a committed table, Smelt and its peers on the same topic
+    Kafka {
+        /// Number of events
+        #[arg(long, default_value_t = 5_000_000)]
+        events: u64,
+        /// Partitions of the topic
+        #[arg(long, default_value_t = 8)]
+        partitions: i32,
+        /// Only these
+        #[arg(long = "engine", value_name = "ENGINE")]
+        engines: Vec<bench::kafka::Engine>,
+    },
+    /// Count the messages of a topic and do nothing else: the ceiling that `kafka` measures
+    #[command(hide = true)]
+    Count {
+        /// The brokers
+        servers: String,
+        /// The topic
+        topic: String,
+    },
     /// What other engines read from a lake, against what the store reads
     Interop {
         /// The lake's folder
@@ -155,8 +201,17 @@ fn run(Cli { settings, bench }: Cli) -> Result<()> {
         Bench::Moves { rows, days, events } => bench::moves::moves(&settings, rows, days, events),
         Bench::Corrections { rows, days, count } => bench::moves::corrections(&settings, rows, days, count),
         Bench::Resend { rows, days } => bench::moves::resend(&settings, rows, days),
+        Bench::Weekly { rows, days, stores, products } => {
+            bench::weekly::run(&settings, bench::weekly::Size { rows, days, stores, products })
+        }
+        Bench::Questions { rows, runs } => bench::questions::run(&settings, rows, runs),
         Bench::SmallFiles { files } => bench::small_files::run(&settings, files),
         Bench::Start { runs } => bench::start::run(&settings, runs),
+        Bench::Kafka { events, partitions, engines } => bench::kafka::run(&settings, events, partitions, &engines),
+        Bench::Count { servers, topic } => {
+            println!("{} messages", broker::count(&servers, &topic)?);
+            Ok(())
+        }
         Bench::Demo => bench::demo::run(&settings),
         Bench::Interop { lake } => bench::interop::run(&lake),
     }

@@ -27,7 +27,7 @@ const OUTPUTS: [(&str, &str); 4] = [
 ];
 
 /// As many threads as the peer's script takes.
-const TWO_THREADS: [&str; 2] = ["--set", "limits.threads=2"];
+pub(super) const TWO_THREADS: [&str; 2] = ["--set", "limits.threads=2"];
 
 /// Runs both by turns, and compares the outputs of the last runs.
 ///
@@ -82,7 +82,7 @@ fn row(pair: usize, engine: &str, run: &Run, phases: &str) -> Vec<String> {
 }
 
 /// The seconds after `total` in what the peer prints.
-fn total(output: &str) -> Result<f64> {
+pub(super) fn total(output: &str) -> Result<f64> {
     let mut words = output.split_whitespace().skip_while(|word| *word != "total").skip(1);
     let seconds = words.next().with_context(|| format!("no total in {output}"))?;
     Ok(seconds.parse()?)

@@ -29,6 +29,9 @@ pub struct Limits {
     pub compare_rows: u64,
     /// Groups that are folded at a time, some hundred bytes each; what changes more is computed again. 0 folds nothing.
     pub folded_groups: u64,
+    /// Upstream rows of a slice, about: a model whose scopes tell upstream partitions apart is computed a slice of its scopes
+    /// at a time where there are more.
+    pub slice_rows: u64,
     /// Bytes of rows that wait until all of their entity are there; `None`: a quarter of the session's memory.
     pub held_bytes: Option<usize>,
     /// Rows of a `latest` table from which on an index says where older versions of an entity may be, where its key does
@@ -42,6 +45,7 @@ impl Default for Limits {
             key_rows: 16_000_000,
             compare_rows: 6_000_000,
             folded_groups: 1_000_000,
+            slice_rows: 1_000_000,
             held_bytes: None,
             index_rows: 1_000_000,
         }
@@ -93,6 +97,8 @@ pub struct ModelReport {
     pub rows_in: u64,
     /// Whether the change was added to the stored groups, rather than what it touches computed again.
     pub folded: bool,
+    /// In how many slices of its scopes it was computed, one after the other on each thread; 1: as a whole.
+    pub slices: u64,
     /// Rows added to the table.
     pub rows_added: u64,
     /// Rows removed from the table; a changed row is removed and added.
@@ -117,6 +123,7 @@ impl ModelReport {
             outcome: Outcome::Unchanged,
             rows_in: 0,
             folded: false,
+            slices: 1,
             rows_added: 0,
             rows_removed: 0,
             files_added: 0,

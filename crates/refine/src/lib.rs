@@ -37,6 +37,7 @@ mod recompute;
 mod refresh;
 mod rewrite;
 mod scope;
+mod slices;
 mod stage;
 mod stream;
 

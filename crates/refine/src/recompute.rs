@@ -1,12 +1,13 @@
 //! `scoped` and `full` models: the affected rows are computed again and compared with the stored ones, where the change
 //! cannot be folded into them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::DataFrame;
 use schema::Kept;
 use store::DataFile;
@@ -14,17 +15,30 @@ use store::DataFile;
 use crate::affected::{Affected, affected};
 use crate::diff::{Diff, Gone, Part, rounds};
 use crate::job::{Job, Mode};
+use crate::slices::{Slices, one_thread, slices};
 use crate::stage::Stage;
-use crate::{Result, keys, stream};
+use crate::stream::{self, Running};
+use crate::{Result, keys};
 
-/// Computes what changed upstream again and stages what differs. Gives the number of computed rows.
+/// What was computed.
+pub(crate) struct Computed {
+    /// Rows of the SQL's result.
+    pub(crate) rows: u64,
+    /// In how many slices; 1: as a whole.
+    pub(crate) slices: u64,
+}
+
+/// Computes what changed upstream again and stages what differs.
 ///
 /// # Errors
 /// When the model's SQL or a table fails.
-pub(crate) async fn recompute(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
-    let Some(part) = part(job).await? else { return Ok(0) };
+pub(crate) async fn recompute(job: &Job<'_>, stage: &mut Stage) -> Result<Computed> {
+    let Some(part) = part(job).await? else { return Ok(Computed { rows: 0, slices: 1 }) };
     let context = job.context([]).await?;
-    let files = stored_files(job, &part)?;
+    if let Some(slices) = slices(job, &context, &part).await? {
+        return sliced(job, &context, slices, &part, stage).await;
+    }
+    let files = stored_files(job, part.filter.as_ref())?;
     let rounds = rounds(job, &files);
     let mut computed = 0;
     let mut gone = Gone::default();
@@ -34,7 +48,7 @@ pub(crate) async fn recompute(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
         gone.merge(diff.into_gone());
     }
     gone.remove(job, &context, &part, files, stage).await?;
-    Ok(computed)
+    Ok(Computed { rows: computed, slices: 1 })
 }
 
 /// Runs the model's SQL for the part and stages the rows that are not stored.
@@ -56,6 +70,48 @@ async fn compute(
         .await?;
     }
     Ok(computed)
+}
+
+/// Computes the parts of a whole, as many at the same time as there are threads.
+async fn sliced(
+    job: &Job<'_>,
+    context: &SessionContext,
+    slices: Slices<'_>,
+    whole: &Part,
+    stage: &mut Stage,
+) -> Result<Computed> {
+    let count = slices.parts.len() as u64;
+    let single = one_thread(context);
+    let width = job.env.factory.options().threads.max(1);
+    let mut running = Running::new(width);
+    let mut diffs: HashMap<usize, Diff> = HashMap::new();
+    let mut parts = slices.parts.into_iter().enumerate();
+    let mut computed = 0;
+    let mut gone = Gone::default();
+    loop {
+        while diffs.len() < width
+            && let Some((number, part)) = parts.next()
+        {
+            let plan = filtered(job.feed(&single, slices.feed).await?, &part)?;
+            running.start(number, DataFrame::new(single.state(), plan)).await?;
+            let files = stored_files(job, part.filter.as_ref())?;
+            diffs.insert(number, Diff::load(job, context, part, files, (0, 1)).await?);
+        }
+        if diffs.is_empty() {
+            break;
+        }
+        match running.next().await? {
+            (number, Some(batch)) => {
+                computed += batch.num_rows() as u64;
+                if let Some(diff) = diffs.get_mut(&number) {
+                    stage.add(diff.fresh(&batch)?).await?;
+                }
+            }
+            (number, None) => gone.merge(diffs.remove(&number).map(Diff::into_gone).unwrap_or_default()),
+        }
+    }
+    gone.remove(job, context, whole, stored_files(job, whole.filter.as_ref())?, stage).await?;
+    Ok(Computed { rows: computed, slices: count })
 }
 
 /// Which rows are computed and compared; `None`: none at all.
@@ -97,13 +153,13 @@ pub(crate) fn date_column(model: &crate::plan::LoadedModel) -> Option<String> {
     candidates.iter().find(dated).cloned()
 }
 
-/// The live files that can hold rows of a part. None of a table that is replaced: its rows have other columns.
-pub(crate) fn stored_files(job: &Job<'_>, part: &Part) -> Result<Vec<Arc<DataFile>>> {
+/// The live files that can hold rows for which a filter is true. None of a table that is replaced: its rows have other
+/// columns.
+pub(crate) fn stored_files(job: &Job<'_>, filter: Option<&Expr>) -> Result<Vec<Arc<DataFile>>> {
     if job.replacement.is_some() {
         return Ok(Vec::new());
     }
-    let filters: Vec<_> = part.filter.iter().cloned().collect();
-    Ok(job.base.prune_files(&filters)?)
+    Ok(job.base.prune_files(filter.map(std::slice::from_ref).unwrap_or_default())?)
 }
 
 fn filtered(plan: LogicalPlan, part: &Part) -> Result<LogicalPlan> {

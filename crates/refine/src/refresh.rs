@@ -217,7 +217,7 @@ async fn compute(job: &Job<'_>, report: &mut ModelReport) -> Result<Finished> {
     let computed = match &job.model.model.kept {
         Kept::Append if job.mode == Mode::Refresh => append::append(job, &mut stage).await,
         Kept::Latest => latest::latest(job, &mut stage).await,
-        _ => fold_or_recompute(job, &mut stage, &mut report.folded).await,
+        _ => fold_or_recompute(job, &mut stage, report).await,
     };
     match computed {
         Ok(rows) => report.rows_in = rows,
@@ -234,12 +234,16 @@ async fn compute(job: &Job<'_>, report: &mut ModelReport) -> Result<Finished> {
     Ok(finished)
 }
 
-async fn fold_or_recompute(job: &Job<'_>, stage: &mut Stage, folded: &mut bool) -> Result<u64> {
+async fn fold_or_recompute(job: &Job<'_>, stage: &mut Stage, report: &mut ModelReport) -> Result<u64> {
     let groups = if job.mode == Mode::Refresh { fold(job, stage).await? } else { None };
-    *folded = groups.is_some();
+    report.folded = groups.is_some();
     match groups {
         Some(groups) => Ok(groups),
-        None => recompute::recompute(job, stage).await,
+        None => {
+            let computed = recompute::recompute(job, stage).await?;
+            report.slices = computed.slices;
+            Ok(computed.rows)
+        }
     }
 }
 

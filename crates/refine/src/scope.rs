@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow_row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::ScalarValue;
@@ -51,6 +51,27 @@ impl ScopeSet {
     /// Number of values.
     pub(crate) fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// The values in order, in `count` sets of about the same size; fewer where there are fewer values.
+    ///
+    /// # Errors
+    /// When rows cannot be taken.
+    pub(crate) fn split(&self, count: usize, columns: &SchemaRef) -> Result<Vec<ScopeSet>> {
+        let Some(first) = self.batches.first() else { return Ok(Vec::new()) };
+        let all = concat_batches(&first.schema(), &self.batches)?;
+        let rows = self.converter.convert_columns(all.columns())?;
+        let mut order: Vec<u64> = (0..all.num_rows() as u64).collect();
+        order.sort_by(|a, b| rows.row(*a as usize).cmp(&rows.row(*b as usize)));
+        let share = order.len().div_ceil(count.max(1)).max(1);
+        order
+            .chunks(share)
+            .map(|chunk| {
+                let mut set = ScopeSet::new(&self.names, columns)?;
+                set.extend(&take_record_batch(&all, &UInt64Array::from(chunk.to_vec()))?)?;
+                Ok(set)
+            })
+            .collect()
     }
 
     /// Which rows of `batch` are in the set; `places` are the scope columns in it.

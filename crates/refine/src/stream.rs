@@ -55,3 +55,53 @@ where
     }
     Ok(())
 }
+
+/// Plans that run at the same time, each on one task; what comes out in one place.
+pub(crate) struct Running {
+    sender: mpsc::Sender<(usize, Option<Result<RecordBatch>>)>,
+    receiver: mpsc::Receiver<(usize, Option<Result<RecordBatch>>)>,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// None yet; about `width` are meant to run at a time.
+    pub(crate) fn new(width: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING * width.max(1));
+        Self { sender, receiver, tasks: JoinSet::new() }
+    }
+
+    /// Starts one more, as the one of this number.
+    ///
+    /// # Errors
+    /// When it cannot be planned.
+    pub(crate) async fn start(&mut self, number: usize, frame: DataFrame) -> Result<()> {
+        let mut stream = frame.execute_stream().await?;
+        let sender = self.sender.clone();
+        self.tasks.spawn(async move {
+            while let Some(batch) = stream.next().await {
+                let failed = batch.is_err();
+                // The receiver is gone when another plan failed.
+                if sender.send((number, Some(batch.map_err(RefineError::from)))).await.is_err() || failed {
+                    return;
+                }
+            }
+            // As above.
+            let _ = sender.send((number, None)).await;
+        });
+        Ok(())
+    }
+
+    /// The next rows of any of them; no rows say that the one of this number has ended. To be called while any has not.
+    ///
+    /// # Errors
+    /// The first error of a plan.
+    pub(crate) async fn next(&mut self) -> Result<(usize, Option<RecordBatch>)> {
+        loop {
+            tokio::select! {
+                biased;
+                Some((number, batch)) = self.receiver.recv() => return Ok((number, batch.transpose()?)),
+                Some(ended) = self.tasks.join_next() => ended.map_err(|error| RefineError::Worker(error.to_string()))?,
+            }
+        }
+    }
+}

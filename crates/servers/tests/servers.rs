@@ -90,9 +90,11 @@ fn clients_show_passwords_and_certificates() {
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
         for listener in [Listener::SaslPlaintext, Listener::SaslSsl] {
             let user = ("sasl.username", USER);
-            let settings = [("sasl.mechanism", mechanism.name()), user, ("sasl.password", PASSWORD), with_certificate[0]];
+            let settings =
+                [("sasl.mechanism", mechanism.name()), user, ("sasl.password", PASSWORD), with_certificate[0]];
             assert_eq!(read(&client(listener, &settings), "t", 0, 1).len(), 1, "{mechanism:?} {listener:?}");
-            let settings = [("sasl.mechanism", mechanism.name()), user, ("sasl.password", "wrong"), with_certificate[0]];
+            let settings =
+                [("sasl.mechanism", mechanism.name()), user, ("sasl.password", "wrong"), with_certificate[0]];
             let refused: BaseConsumer = client(listener, &settings).create().expect("a client");
             assert!(refused.fetch_metadata(None, Duration::from_secs(2)).is_err(), "{mechanism:?} {listener:?}");
         }

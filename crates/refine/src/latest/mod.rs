@@ -86,7 +86,7 @@ async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
     let days = filter.clone().map(|filter| physical(job, filter)).transpose()?;
     let ignore = no_content(&job.columns());
     let part = Part { filter, scopes: None, scope_places: Vec::new(), ignore };
-    let files = stored_files(job, &part)?;
+    let files = stored_files(job, part.filter.as_ref())?;
     let rounds = rounds(job, &files);
     let context = job.context([]).await?;
     let mut gone = Gone::default();

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, Join, LogicalPlan, Operator, Volatility, Window,
 };
 
-use super::trace::{belongs_to, columns, descend, is_function_of, output_column};
+use super::trace::{belongs_to, columns, descend, is_function_of, output_column, replace};
 
 /// What is wrong with a plan, in words.
 pub(super) type Checked<T = ()> = Result<T, String>;
@@ -278,7 +278,7 @@ fn walk_join(join: &Join, scope: Option<&[Expr]>, about: &Scope<'_>) -> Checked 
 }
 
 /// Expressions of the left and the right side that a join makes equal. Before optimisation they may stand in its filter.
-fn equalities(join: &Join) -> Vec<(Expr, Expr)> {
+pub(super) fn equalities(join: &Join) -> Vec<(Expr, Expr)> {
     let mut pairs = join.on.clone();
     let conditions = join.filter.as_ref().map(split_conjunction).unwrap_or_default();
     for condition in conditions {
@@ -291,15 +291,6 @@ fn equalities(join: &Join) -> Vec<(Expr, Expr)> {
         }
     }
     pairs
-}
-
-fn replace(expr: &Expr, pairs: &[(&Expr, &Expr)]) -> Expr {
-    use datafusion::common::tree_node::Transformed;
-    let replaced = expr.clone().transform(|node| match pairs.iter().find(|(from, _)| **from == node) {
-        Some((_, to)) => Ok(Transformed::new((*to).clone(), true, TreeNodeRecursion::Jump)),
-        None => Ok(Transformed::no(node)),
-    });
-    replaced.map_or_else(|_: DataFusionError| expr.clone(), |transformed| transformed.data)
 }
 
 fn no_subqueries(plan: &LogicalPlan) -> Checked {

@@ -4,10 +4,12 @@ mod check;
 mod folding;
 mod graph;
 mod load;
+mod slicing;
 mod trace;
 
 pub(crate) use folding::{Folding, Measure, MeasureKind};
 pub(crate) use load::{LoadedFeed, LoadedModel, Plan};
+pub(crate) use slicing::{Source, slicing};
 
 use schema::Feed;
 

@@ -69,3 +69,12 @@ pub(super) fn is_function_of(expr: &Expr, known: &[Expr]) -> bool {
 pub(super) fn belongs_to(expr: &Expr, schema: &DFSchema) -> bool {
     expr.column_refs().into_iter().all(|column| schema.maybe_index_of_column(column).is_some())
 }
+
+/// `expr` with each first of a pair replaced by the second.
+pub(super) fn replace(expr: &Expr, pairs: &[(&Expr, &Expr)]) -> Expr {
+    let replaced = expr.clone().transform(|node| match pairs.iter().find(|(from, _)| **from == node) {
+        Some((_, to)) => Ok(Transformed::new((*to).clone(), true, TreeNodeRecursion::Jump)),
+        None => Ok(Transformed::no(node)),
+    });
+    replaced.map_or_else(|_| expr.clone(), |transformed| transformed.data)
+}

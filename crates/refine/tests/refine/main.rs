@@ -11,4 +11,5 @@ mod moves;
 mod options;
 mod plans;
 mod shipped;
+mod slices;
 mod world;

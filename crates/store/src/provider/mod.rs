@@ -6,9 +6,11 @@
 mod prune;
 mod statistics;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -97,6 +99,29 @@ impl LakeFiles {
     /// All files, before pruning.
     pub fn files(&self) -> impl Iterator<Item = &Arc<DataFile>> {
         self.files.iter().map(|(file, _)| file)
+    }
+
+    /// Rows of all files, as far as their writers said.
+    pub fn rows(&self) -> u64 {
+        self.files().filter_map(|file| file.rows(&self.meta)).sum()
+    }
+
+    /// The partitions of all files: the partition columns as a scan gives them, a row for each different one, in any order.
+    ///
+    /// # Errors
+    /// When the table has no partition columns.
+    pub fn partitions(&self) -> Result<RecordBatch, DataFusionError> {
+        let fields: Vec<FieldRef> = self.scanned.table_partition_cols()[..self.meta.partition_columns.len()].to_vec();
+        let distinct: HashSet<&[Option<String>]> = self.files().map(|file| file.partition_values.as_slice()).collect();
+        let column = |(place, field): (usize, &FieldRef)| {
+            let values = distinct.iter().map(|values| {
+                partition_scalar(field.data_type(), values.get(place).and_then(Option::as_deref))
+            });
+            let none = || Ok(arrow::array::new_empty_array(field.data_type()));
+            if distinct.is_empty() { none() } else { ScalarValue::iter_to_array(values) }
+        };
+        let columns = fields.iter().enumerate().map(column).collect::<Result<_, DataFusionError>>()?;
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
 
     /// The files that may hold rows for which all filters are true, by partition values and statistics.

@@ -1,0 +1,171 @@
+//! Named queries through one open session, against DuckDB on the same files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use datafusion::common::ScalarValue;
+use futures::TryStreamExt;
+use schema::{NamedQuery, Project};
+use serde::Deserialize;
+use session::{LakeSession, SessionFactory, SessionOptions};
+use store::{Lake, LakeOptions};
+
+use super::batch::TWO_THREADS;
+use super::change::copy;
+use crate::child::{self, Smelt};
+use crate::report::{Report, median, two};
+use crate::{Settings, duckdb, peers};
+
+const ABOUT: &str = "Every named query with its default parameters through one open session, warm, on two threads, and the \
+    same statement by DuckDB 2.0.0 over the same Parquet files (views over their list, metadata cached) through one \
+    connection, warm. Queries that return more than 10,000 rows are shown and not judged. The lake is that of `benches \
+    weekly` with a year of the other four systems beside it.";
+
+/// Queries that return more rows are no questions of a dashboard.
+const MOST_ROWS: usize = 10_000;
+
+/// What DuckDB said of a query.
+#[derive(Debug, Deserialize)]
+struct Theirs {
+    name: String,
+    rows: Option<usize>,
+    ms: Option<Vec<f64>>,
+    error: Option<String>,
+}
+
+/// What our session said of a query.
+struct Ours {
+    rows: usize,
+    ms: f64,
+}
+
+/// Adds the other systems to the lake, then asks all queries of both.
+///
+/// # Errors
+/// When the lake of `benches weekly` is not there, a run fails, or the peer cannot be had.
+pub fn run(settings: &Settings, rows: u64, runs: usize) -> Result<()> {
+    let smelt = Smelt::find(settings)?;
+    let python = peers::needed("duckdb-batch")?;
+    let workspace = peers::workspace();
+    let project = Arc::new(duckdb::project(&workspace)?);
+    let mut report = Report::new("questions", ABOUT, &["query", "rows", "smelt ms", "duckdb ms", "ratio"]);
+    report.fact("smelt", smelt.version()?);
+    report.fact("events of the other four systems, runs of each query", format!("{rows}, {runs}"));
+    let lake = build(settings, &smelt, &workspace, rows)?;
+    let files = settings.work.join("questions.json");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let session = runtime.block_on(open(&lake, &project, &files))?;
+    let theirs = ask_duckdb(&python, &workspace, &files, &project, runs)?;
+    let (mut slowest, mut worst) = (0.0_f64, 0.0_f64);
+    for theirs in theirs {
+        let query = project.queries.get(&theirs.name).context("an answer to another question")?;
+        let ours = runtime.block_on(ask(&session, query, runs))?;
+        let ms = theirs.ms.map(median);
+        let ratio = ms.map(|ms| ours.ms / ms);
+        let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), two);
+        report.row(vec![query.name.clone(), ours.rows.to_string(), two(ours.ms), shown(ms), shown(ratio)]);
+        if let Some(error) = theirs.error {
+            report.note(format!("{}: DuckDB does not run it: {error}", query.name));
+        }
+        if theirs.rows.is_some_and(|rows| rows != ours.rows) {
+            report.note(format!("{}: DuckDB gives {:?} rows", query.name, theirs.rows));
+        }
+        if ours.rows <= MOST_ROWS {
+            slowest = slowest.max(ours.ms);
+            worst = worst.max(ratio.unwrap_or(0.0));
+        }
+    }
+    report.bar("the slowest query, in ms", slowest, 100.0);
+    report.bar("the worst of Smelt's time over DuckDB's (medians)", worst, 1.0);
+    report.finish(settings)
+}
+
+/// The lake of the weekly fact with the other systems beside it.
+fn build(settings: &Settings, smelt: &Smelt, project: &Path, rows: u64) -> Result<std::path::PathBuf> {
+    let lake = settings.work.join("questions");
+    if lake.join("gold").is_dir() {
+        return Ok(lake);
+    }
+    let weekly = settings.work.join("weekly-built");
+    ensure!(weekly.is_dir(), "{} is not there: run `benches weekly` first", weekly.display());
+    let at = copy(settings, &weekly)?;
+    let folder = child::fresh(settings, "questions-landing")?;
+    let streams = ["pos_sales", "invoices", "sales_transactions", "inventory_updates", "sales_events"];
+    let mut sim = smelt.command();
+    sim.args(["sim", "--days", "365", "--start", "2023-01-01", "--rows", &rows.to_string(), "--to"]).arg(&folder);
+    streams.iter().for_each(|stream| drop(sim.args(["--stream", stream])));
+    child::run(&mut sim)?;
+    let mut ingest = smelt.on(project, &at);
+    ingest.args(TWO_THREADS).args(["ingest", "--once"]);
+    for stream in streams.into_iter().chain(["products", "stores", "opening_stock", "pos_stock"]) {
+        let folder_of = folder.join(stream);
+        let input = if folder_of.exists() { folder_of } else { folder.join(format!("{stream}.csv")) };
+        ingest.args(["--input", &format!("{stream}={}", input.display())]);
+    }
+    child::run(&mut ingest)?;
+    child::run(smelt.on(project, &at).args(TWO_THREADS).arg("refine"))?;
+    fs::remove_dir_all(&folder)?;
+    fs::rename(at, &lake)?;
+    Ok(lake)
+}
+
+async fn open(lake: &Path, project: &Arc<Project>, files: &Path) -> Result<LakeSession> {
+    let lake = Lake::open(&lake.to_string_lossy(), LakeOptions::default()).await?;
+    duckdb::describe(&lake, project, files).await?;
+    let options = SessionOptions { threads: 2, ..SessionOptions::default() };
+    Ok(SessionFactory::new(lake, Arc::clone(project), options)?.session().await?)
+}
+
+async fn ask(session: &LakeSession, query: &NamedQuery, runs: usize) -> Result<Ours> {
+    let mut times = Vec::with_capacity(runs);
+    let mut rows = 0;
+    // The first one warms up.
+    for _ in 0..=runs {
+        let began = Instant::now();
+        let stream = query::run_named(session, query, &BTreeMap::new()).await?;
+        let answer: Vec<_> = stream.try_collect().await?;
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+        rows = answer.iter().map(|batch| batch.num_rows()).sum();
+    }
+    Ok(Ours { rows, ms: median(times.into_iter().skip(1)) })
+}
+
+fn ask_duckdb(python: &Path, workspace: &Path, files: &Path, project: &Project, runs: usize) -> Result<Vec<Theirs>> {
+    let asked = files.with_extension("ndjson");
+    let mut lines = File::create(&asked)?;
+    for query in project.queries.values() {
+        writeln!(lines, "{}", serde_json::json!({ "name": query.name, "sql": filled_in(query)? }))?;
+    }
+    let mut command = Command::new(python);
+    command.arg(workspace.join("benches/peers/questions_duckdb.py")).arg(files).arg(runs.to_string());
+    command.stdin(File::open(&asked)?).stderr(Stdio::inherit());
+    let output = command.output()?;
+    ensure!(output.status.success(), "DuckDB ended with {}", output.status);
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// The statement with the default values of its parameters in it.
+fn filled_in(query: &NamedQuery) -> Result<String> {
+    let mut values: Vec<(String, ScalarValue)> = query::params::bind(query, &BTreeMap::new())?.into_iter().collect();
+    // A name may begin with another one.
+    values.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+    let mut sql = query.sql.clone();
+    for (name, value) in values {
+        let kind = query.params.iter().find(|param| param.name == name).map(|param| param.kind.to_string());
+        let text = match &value {
+            value if value.is_null() => "NULL".to_owned(),
+            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => format!("'{text}'"),
+            value => format!("'{value}'"),
+        };
+        let kind =
+            kind.map_or_else(|| "VARCHAR".to_owned(), |kind| if kind == "string" { "VARCHAR".into() } else { kind });
+        sql = sql.replace(&format!("${name}"), &format!("CAST({text} AS {kind})"));
+    }
+    Ok(sql)
+}

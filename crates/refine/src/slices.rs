@@ -1,0 +1,114 @@
+//! Large computations of `scoped` models, some scopes at a time.
+//!
+//! Each slice runs on one thread, as many slices at the same time as there are threads: groups of a few scopes fit the
+//! processor's caches, no rows go from thread to thread, and memory is bounded whatever there is to compute.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident};
+use datafusion::prelude::DataFrame;
+use schema::Kept;
+use store::LakeFiles;
+
+use crate::diff::Part;
+use crate::job::Job;
+use crate::plan::{LoadedFeed, Source, slicing};
+use crate::recompute::stored_files;
+use crate::scope::ScopeSet;
+use crate::{Result, keys, stream};
+
+/// A table that is no partition column's is looked through for its scopes up to so many rows.
+const LISTED_ROWS: u64 = 1_000_000;
+
+/// Rows that all slices read again may be this share of those that they divide.
+const READ_AGAIN: u64 = 4;
+
+/// A whole in parts.
+pub(crate) struct Slices<'a> {
+    /// The one SELECT that feeds the model.
+    pub(crate) feed: &'a LoadedFeed,
+    /// The parts, at least two.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// The parts into which computing all of `part` is best cut; `None` where it is small, or where parts would read the same
+/// files.
+///
+/// # Errors
+/// When the scopes cannot be read.
+pub(crate) async fn slices<'a>(job: &'a Job<'_>, context: &SessionContext, part: &Part) -> Result<Option<Slices<'a>>> {
+    let (Kept::Scoped { scope }, [feed]) = (&job.model.model.kept, job.model.feeds.as_slice()) else {
+        return Ok(None);
+    };
+    if part.filter.is_some() || job.limits.slice_rows == 0 {
+        return Ok(None);
+    }
+    let plan = job.feed(context, feed).await?;
+    let Some(slicing) = slicing(&plan, scope) else { return Ok(None) };
+    let most = slicing.divided.checked_div(READ_AGAIN * slicing.whole).unwrap_or(u64::MAX).saturating_add(1);
+    let count = slicing.divided.div_ceil(job.limits.slice_rows).min(most);
+    let listed = |source: &Source| source.in_partition || rows(&source.scan) <= LISTED_ROWS;
+    if count < 2 || !slicing.sources.iter().all(listed) {
+        return Ok(None);
+    }
+    let all = all_scopes(job, context, scope, slicing.sources).await?;
+    let columns = job.columns();
+    let scope_places = keys::places(&columns, scope)?;
+    let part = |set: ScopeSet| {
+        let (filter, scope_places) = (Some(set.filter()?), scope_places.clone());
+        Ok(Part { filter, scopes: Some(Arc::new(set)), scope_places, ignore: part.ignore.clone() })
+    };
+    let parts = all.split(count as usize, &columns)?.into_iter().map(part).collect::<Result<Vec<Part>>>()?;
+    Ok((parts.len() > 1).then_some(Slices { feed, parts }))
+}
+
+/// A context for plans that run on one thread each.
+pub(crate) fn one_thread(context: &SessionContext) -> SessionContext {
+    let state = context.state();
+    let config = state.config().clone().with_target_partitions(1);
+    SessionContext::new_with_state(SessionStateBuilder::new_from_existing(state).with_config(config).build())
+}
+
+fn rows(scan: &TableScan) -> u64 {
+    let table = source_as_provider(&scan.source).ok();
+    table.as_ref().and_then(|table| table.downcast_ref::<LakeFiles>()).map_or(0, LakeFiles::rows)
+}
+
+async fn all_scopes(
+    job: &Job<'_>,
+    context: &SessionContext,
+    scope: &[String],
+    sources: Vec<Source>,
+) -> Result<ScopeSet> {
+    let columns = job.columns();
+    let picked = Arc::new(columns.project(&keys::places(&columns, scope)?)?);
+    let mut plans = Vec::new();
+    for source in sources {
+        let named = source.scope.into_iter().zip(scope).map(|(expr, name)| expr.alias(name));
+        plans.push(scan(source.scan, source.in_partition)?.project(named.collect::<Vec<Expr>>())?);
+    }
+    // Scopes that no row upstream has any more: their stored rows go.
+    let stored = job.stored(context, stored_files(job, None)?, None)?.into_unoptimized_plan();
+    plans.push(LogicalPlanBuilder::from(stored).project(scope.iter().map(ident).collect::<Vec<Expr>>())?);
+    let mut set = ScopeSet::new(scope, &columns)?;
+    for plan in plans {
+        let frame = DataFrame::new(context.state(), job.shaped_as(plan.distinct()?.build()?, &picked)?);
+        stream::each(frame, Ok, async |batch| set.extend(&batch)).await?;
+    }
+    Ok(set)
+}
+
+/// A scan for its scopes; partitions alone are known without one.
+fn scan(scan: TableScan, in_partition: bool) -> Result<LogicalPlanBuilder> {
+    let table = source_as_provider(&scan.source)?;
+    let Some(files) = table.downcast_ref::<LakeFiles>().filter(|_| in_partition) else {
+        return Ok(LogicalPlanBuilder::from(LogicalPlan::TableScan(scan)));
+    };
+    let partitions = files.partitions()?;
+    let known: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(partitions.schema(), vec![vec![partitions]])?);
+    Ok(LogicalPlanBuilder::scan(scan.table_name, provider_as_source(known), None)?)
+}
