@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use ingest::IngestReport;
 use quality::CheckResult;
 use quality::alerts::Alerts;
-use schema::Project;
+use schema::{Project, TableName};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -102,6 +102,31 @@ async fn sets(alerts: &Alerts, report: &IngestReport) -> quality::Result<()> {
     let accepted = report.sets.iter().flat_map(|set| set.accepted.iter().map(|day| set_key(&set.set, *day)));
     for key in accepted.filter(|key| open.contains(key)) {
         alerts.resolve(&key).await?;
+    }
+    Ok(())
+}
+
+/// Opens an incident for each table of which upkeep leaves too much, with what it is, and resolves those of the others.
+pub async fn tell_upkeep(alerts: &Alerts, tables: &[(TableName, Option<String>)]) {
+    if let Err(error) = upkeep(alerts, tables).await {
+        tracing::warn!("alerts: incidents cannot be kept: {error}");
+    }
+    deliver(alerts).await;
+}
+
+async fn upkeep(alerts: &Alerts, tables: &[(TableName, Option<String>)]) -> quality::Result<()> {
+    let open: HashSet<String> = alerts.open_incidents().await?.into_iter().map(|incident| incident.key).collect();
+    for (table, left) in tables {
+        let key = format!("upkeep:{table}");
+        match left {
+            Some(left) => {
+                alerts.raise(&key, &format!("{table}: upkeep is behind"), left).await?;
+            }
+            None if open.contains(&key) => {
+                alerts.resolve(&key).await?;
+            }
+            None => {}
+        }
     }
     Ok(())
 }

@@ -82,6 +82,16 @@ impl Shop {
         csv.split_once('\n').map_or(String::new(), |(_, rows)| rows.trim_end().to_owned())
     }
 
+    /// A cell of `smelt status`.
+    fn status(&self, table: &str, column: &str) -> String {
+        let text = self.run(&["status", "--format", "csv"]).fine().stdout;
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let place = reader.headers().expect("a header").iter().position(|name| name == column);
+        let mut rows = reader.records().map(|row| row.expect("a row"));
+        let row = rows.find(|row| &row[0] == table).expect("the table's row");
+        row[place.expect("a column of status")].to_owned()
+    }
+
     /// Orders of the web shop that are published: lines, and the orders and revenue of each day in Gold.
     fn published(&self) -> (String, String) {
         let days = self.run(&["query", "ec_daily", "--format", "csv"]).fine().stdout;
@@ -128,6 +138,11 @@ fn a_bad_day_is_held_and_told_once_and_passes_when_enough_of_it_is_mended() {
     let told = shop.told();
     assert!(told.len() == 1 && told[0].contains("sales_events") && told[0].contains(":red_circle:"), "{told:?}");
     shop.run(&["status"]).fine().says(&["silver.sales_lines: feed sales_events is held back"]);
+
+    // What the last run of a table cost is told: one line came.
+    assert_eq!(shop.status("silver.sales_lines", "last_run_rows"), "1");
+    assert!(shop.status("silver.sales_lines", "last_run_s").parse::<f64>().expect("seconds") > 0.0);
+    assert_eq!(shop.status("bronze.sales_events", "quarantine_rate"), "0.03");
 
     // It stays so, and is not told again; the stores sell on.
     shop.store_sale("T3");

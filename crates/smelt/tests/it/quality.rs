@@ -90,6 +90,22 @@ fn a_held_feed_alerts_once_and_is_over_when_it_is_let_through() {
 }
 
 #[test]
+fn a_table_with_too_many_files_is_told_once_until_upkeep_has_caught_up() {
+    let shop = Shop::new(&[]);
+    shop.land("a.csv", 0, 0);
+    let maintain = |most: &str| shop.run(&["maintain", "--table", "bronze.kiosk", "--set", most]).fine();
+    maintain("maintain.most_files=0").says(&["2 alerts sent"]);
+    maintain("maintain.most_files=0");
+    let slack = shop.server.accepted(SECRET);
+    assert!(slack.len() == 1 && slack[0].contains("bronze.kiosk: upkeep is behind"), "{slack:?}");
+    let says = ["bronze.kiosk: upkeep is behind", "1 live file (most: 0) and 0 tombstones (most: 100,000) are left"];
+    shop.run(&["status"]).fine().says(&says);
+    maintain("maintain.most_files=1").says(&["2 alerts sent"]);
+    let slack = shop.server.accepted(SECRET);
+    assert!(slack.len() == 2 && slack[1].contains("Resolved"), "{slack:?}");
+}
+
+#[test]
 fn checks_of_tables_as_they_stand_end_with_3_and_are_kept() {
     let shop = Shop::new(&[]);
     shop.land("a.csv", 0, 0);
