@@ -88,9 +88,9 @@ fn check_incident(table: &TableName, check: &str) -> String {
 /// The keys of all incidents that the checks and gates of a model can open: what [`CheckResult::incident`] gives of their
 /// results.
 pub fn incidents_of(model: &Model) -> impl Iterator<Item = String> {
-    let checks = model.all_checks().map(|(_, check)| check_incident(&model.name, &check.to_string()));
+    let checks = model.all_checks().map(move |(_, check)| check_incident(&model.name, &check.to_string()));
     let gated = model.feeds.iter().filter(|feed| feed.gate.is_some());
-    checks.chain(gated.map(|feed| gate_incident(&model.name, &feed.name)))
+    checks.chain(gated.map(move |feed| gate_incident(&model.name, &feed.name)))
 }
 
 /// Whether an incident is about a check or a gate of this table, whether or not its model still has it.
