@@ -42,7 +42,7 @@ mod stop;
 pub use error::IngestError;
 pub use options::{Clock, FlushPolicy, IngestEnv, IngestOptions, Mode};
 pub use progress::{Progress, ProgressEvent, Silent};
-pub use record::{LastRun, last_runs};
+pub use record::last_runs;
 pub use replay::{Edits, Mend, ReplayOptions, ReplayReport, replay};
 pub use report::{
     Counts, FileCounts, FileNote, FileOutcome, IncompleteFile, IncompleteSet, IngestReport, Lack, MAX_NOTES, SetReport,

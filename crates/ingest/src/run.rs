@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{ErrorKind, StoreError};
+use store::{ErrorKind, Run, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,7 @@ use crate::sink::{Sink, SinkEnv};
 use crate::source::{Source, SourceError, outlet};
 use crate::stop::StopWatch;
 use crate::{
-    IngestEnv, IngestError, IngestOptions, IngestReport, Mode, Progress, ProgressEvent, SetReport, StreamReport,
-    bronze, record,
+    IngestEnv, IngestError, IngestOptions, IngestReport, Mode, Progress, ProgressEvent, SetReport, StreamReport, bronze,
 };
 
 /// In once mode, a source whose commits are refused this often in a row gives up: somebody else is doing its work.
@@ -38,9 +37,9 @@ pub async fn run(
     cancel: CancellationToken,
     progress: Arc<dyn Progress>,
 ) -> Result<IngestReport, IngestError> {
-    let (begun, started) = (Instant::now(), (env.clock)());
+    let (begun, run) = (Instant::now(), Run::start("ingest", (env.clock)()));
     let plan = plan::plan(&env, &options, &progress)?;
-    let mut report = IngestReport { run: record::name(&env.clock, "ingest"), ..IngestReport::default() };
+    let mut report = IngestReport { run: run.name().to_owned(), ..IngestReport::default() };
     let env = Arc::new(RunEnv { env, options, cancel, progress });
     let mut tasks = start(&env, plan);
     while let Some(done) = tasks.join_next().await {
@@ -52,8 +51,7 @@ pub async fn run(
     report.sets.sort_by(|a, b| a.set.cmp(&b.set));
     report.seconds = begun.elapsed().as_secs_f64();
     env.env.lake.settle().await;
-    let ran = record::Ran { command: "ingest", failed: report.failed(), report: &report };
-    record::write(&env.env.lake, &env.env.clock, started, &report.run, ran).await;
+    run.end(&env.env.lake, (env.env.clock)(), report.failed(), &report).await;
     Ok(report)
 }
 

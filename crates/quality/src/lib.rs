@@ -40,4 +40,4 @@ mod sql;
 
 pub use error::{QualityError, Result};
 pub use evaluate::{Reach, Rows, Subject, any_fails, any_holds};
-pub use result::{CheckResult, SampleRow};
+pub use result::{CheckResult, SampleRow, incidents_of};

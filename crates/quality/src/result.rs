@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use schema::{Check, Severity, TableName};
+use schema::{Check, Model, Severity, TableName};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -71,10 +71,31 @@ impl CheckResult {
     /// What is wrong when it fails, as an incident's key: the same for every run that finds it.
     pub fn incident(&self) -> String {
         match &self.feed {
-            Some(feed) => format!("gate:{}:{feed}", self.table),
-            None => format!("check:{}:{}", self.table, self.check),
+            Some(feed) => gate_incident(&self.table, feed),
+            None => check_incident(&self.table, &self.check),
         }
     }
+}
+
+fn gate_incident(table: &TableName, feed: &str) -> String {
+    format!("gate:{table}:{feed}")
+}
+
+fn check_incident(table: &TableName, check: &str) -> String {
+    format!("check:{table}:{check}")
+}
+
+/// The keys of all incidents that the checks and gates of a model can open: what [`CheckResult::incident`] gives of their
+/// results.
+pub fn incidents_of(model: &Model) -> impl Iterator<Item = String> {
+    let checks = model.all_checks().map(move |(_, check)| check_incident(&model.name, &check.to_string()));
+    let gated = model.feeds.iter().filter(|feed| feed.gate.is_some());
+    checks.chain(gated.map(move |feed| gate_incident(&model.name, &feed.name)))
+}
+
+/// Whether an incident is about a check or a gate of this table, whether or not its model still has it.
+pub(crate) fn is_incident_of(key: &str, table: &TableName) -> bool {
+    [gate_incident(table, ""), check_incident(table, "")].iter().any(|prefix| key.starts_with(prefix))
 }
 
 impl fmt::Display for CheckResult {

@@ -12,6 +12,7 @@ use crate::job::Mode;
 use crate::keeper::Keeper;
 use crate::pins::Pins;
 use crate::plan::{LoadedModel, Plan};
+use crate::record::Record;
 use crate::refresh::{Ended, refresh};
 use crate::{Limits, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport, Result, gated};
 
@@ -29,6 +30,7 @@ pub(crate) struct Cycles {
     selected: BTreeSet<TableName>,
     pins: Pins,
     keeper: Keeper,
+    record: Record,
     progress: Arc<dyn Progress>,
 }
 
@@ -45,7 +47,12 @@ impl Cycles {
         let pins = Pins::new(env.lake.clone());
         let keeper = Keeper::new(env.lake.clone(), options.follow.is_some());
         let (limits, allow) = (options.limits, options.allow.clone());
-        Ok(Self { env, plan, mode, limits, allow, selected, pins, keeper, progress })
+        Ok(Self { env, plan, mode, limits, allow, selected, pins, keeper, record: Record::default(), progress })
+    }
+
+    /// What the cycles did so far.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
     }
 
     /// Runs one cycle.
@@ -123,11 +130,13 @@ impl Cycles {
                 // Like a model that a check holds back, it stays as it is, and the others go on.
                 Err(error) => {
                     tracing::debug!(model = %model.name(), %error, "the model failed");
+                    self.record.add_failed(model.name(), &error);
                     failed = failed.or(Some(error));
                     continue;
                 }
             };
             failures.extend(done.checks.iter().filter(|result| result.holds()).cloned());
+            self.record.add(&done);
             self.progress.finished(&done);
             report.models.push(done);
         }

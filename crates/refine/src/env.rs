@@ -1,5 +1,6 @@
 //! What a run is given and what it reports.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +149,18 @@ pub enum Outcome {
     Held,
     /// The model takes no part in this run, for the reason given.
     Skipped(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Positions => f.write_str("positions"),
+            Self::Changed => f.write_str("changed"),
+            Self::Held => f.write_str("held back"),
+            Self::Skipped(reason) => write!(f, "skipped: {reason}"),
+        }
+    }
 }
 
 /// Hears how a run goes on. Called from the run's own task: implementations return at once.

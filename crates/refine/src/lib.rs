@@ -34,6 +34,7 @@ mod latest;
 mod pins;
 mod plan;
 mod recompute;
+mod record;
 mod refresh;
 mod rewrite;
 mod scope;
@@ -43,6 +44,7 @@ mod stream;
 
 pub use env::{Limits, ModelReport, Outcome, Progress, Quiet, RefineEnv, RefineOptions, RefineReport};
 pub use error::{ErrorKind, RefineError, Result};
+pub use record::last_runs;
 
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +52,8 @@ use tokio_util::sync::CancellationToken;
 /// Runs one refresh cycle, or with [`RefineOptions::follow`] cycle after cycle until `cancel` is cancelled.
 ///
 /// Every model's commit is atomic and carries the positions that it consumed, so a cycle that ends early is taken up by
-/// the next one. A cancelled run finishes the commit that it is in and returns what it did.
+/// the next one. A cancelled run finishes the commit that it is in and returns what it did. At its end the run's record is
+/// written to `<lake>/_smelt/runs/`, also when it failed or changed nothing.
 ///
 /// # Errors
 /// [`RefineError::Gates`] when checks held models or gates held feeds back; all others were refreshed, and the report is
@@ -61,11 +64,14 @@ pub async fn run(
     cancel: CancellationToken,
     progress: Arc<dyn Progress>,
 ) -> Result<RefineReport> {
+    let (lake, run) = (env.lake.clone(), store::Run::start("refine", env.lake.now()));
     let mut cycles = cycle::Cycles::new(env, &options, progress).await?;
-    match options.follow {
+    let ended = match options.follow {
         None => cycles.once(&cancel).await,
         Some(every) => cycles.follow(every, &cancel).await,
-    }
+    };
+    run.end(&lake, lake.now(), ended.is_err(), cycles.record()).await;
+    ended
 }
 
 /// Plans and checks all models of a project without reading a table: what is wrong with them is found before anything

@@ -57,7 +57,8 @@ pub(crate) async fn refresh(
     if let Some(reason) = skipped(model, mode) {
         return done(report, Outcome::Skipped(reason));
     }
-    if let Some(base) = &base {
+    let renewed = base.as_ref().is_some_and(|base| is_unpublished(base) && !is_of(base, model));
+    if let Some(base) = base.as_ref().filter(|_| !renewed) {
         unedited(model, mode, base)?;
     }
     let mut inputs = inputs(model, mode, base.as_deref(), pins).await?;
@@ -73,11 +74,13 @@ pub(crate) async fn refresh(
     let idle = match mode {
         Mode::Refresh => !news && !lagging,
         Mode::Rebuild => inputs.is_empty(),
-        Mode::Range { .. } => base.is_none(),
+        Mode::Range { .. } => base.as_ref().is_none_or(|base| is_unpublished(base)),
     };
     if idle {
         return done(report, Outcome::Unchanged);
     }
+    // Nothing is stored that could be kept, or that changes could be added to.
+    let mode = if renewed { Mode::Rebuild } else { mode };
     let replacement = base.as_ref().filter(|_| mode == Mode::Rebuild).and_then(|base| replacement(base, model));
     let (table, base) = table(env, model, (mode, replacement.is_some()), base, pins).await?;
     let others = others(env, plan, model, pins)?;
@@ -123,9 +126,20 @@ fn skipped(model: &LoadedModel, mode: Mode) -> Option<String> {
     })
 }
 
+/// Whether nothing was ever published to a table: its first refresh failed, or a check held it back. Whatever it was made
+/// for, it can become the table of the model as it is now.
+fn is_unpublished(base: &Snapshot) -> bool {
+    base.file_count() == 0 && base.txns().next().is_none()
+}
+
+/// Whether the table is kept by the model as it is now.
+fn is_of(base: &Snapshot, model: &LoadedModel) -> bool {
+    base.fingerprint() == Some(model.fingerprint.as_str())
+}
+
 /// After an edit only a rebuild is allowed (ENGINE.md 20).
 fn unedited(model: &LoadedModel, mode: Mode, base: &Snapshot) -> Result<()> {
-    if mode == Mode::Rebuild || base.fingerprint() == Some(model.fingerprint.as_str()) {
+    if mode == Mode::Rebuild || is_of(base, model) {
         return Ok(());
     }
     let names = |schema: &Schema| -> Vec<String> {
@@ -264,7 +278,7 @@ async fn publish(job: &Job<'_>, finished: Finished, report: &mut ModelReport) ->
     commit.inputs.sort_by(|a, b| a.input.cmp(&b.input));
     if let Some(change) = &job.replacement {
         commit.metadata = Some(change.clone());
-    } else if job.base.fingerprint() != Some(job.model.fingerprint.as_str()) {
+    } else if !is_of(&job.base, job.model) {
         let fingerprint = Some(job.model.fingerprint.clone());
         let description = Some(job.model.model.description.clone());
         commit.metadata = Some(MetadataChange { fingerprint, description, ..MetadataChange::default() });

@@ -1,11 +1,13 @@
 //! Telling people what checks found, beside a run and bounded in time at its end.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use ingest::IngestReport;
 use quality::CheckResult;
 use quality::alerts::Alerts;
+use schema::{Project, TableName};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -31,9 +33,9 @@ pub struct Watch {
 
 impl Watch {
     /// Starts to listen. The watch ends when all [`Results`] are dropped.
-    pub fn start(alerts: Alerts) -> (Watch, Results) {
+    pub fn start(alerts: Alerts, project: Arc<Project>) -> (Watch, Results) {
         let (sender, receiver) = unbounded_channel();
-        (Watch { task: tokio::spawn(listen(alerts, receiver)) }, Results(sender))
+        (Watch { task: tokio::spawn(listen(alerts, project, receiver)) }, Results(sender))
     }
 
     /// Waits until all that was passed on is told, or its time is up.
@@ -44,7 +46,8 @@ impl Watch {
     }
 }
 
-async fn listen(alerts: Alerts, mut results: UnboundedReceiver<Vec<CheckResult>>) {
+async fn listen(alerts: Alerts, project: Arc<Project>, mut results: UnboundedReceiver<Vec<CheckResult>>) {
+    retire(&alerts, &project).await;
     // What was told last of each incident: a run that follows finds the same a thousand times.
     let mut told: HashMap<String, bool> = HashMap::new();
     while let Some(mut batch) = results.recv().await {
@@ -58,6 +61,15 @@ async fn listen(alerts: Alerts, mut results: UnboundedReceiver<Vec<CheckResult>>
     }
     // Also what earlier runs could not send.
     deliver(&alerts).await;
+}
+
+/// Resolves the incidents of checks and gates that the project's models do not have any more, and sends what is due.
+pub async fn retire(alerts: &Alerts, project: &Project) {
+    match alerts.retire(project.models.values()).await {
+        Ok(0) => {}
+        Ok(_) => deliver(alerts).await,
+        Err(error) => tracing::warn!("alerts: incidents cannot be kept: {error}"),
+    }
 }
 
 /// Opens and resolves the incidents of these results, and sends what is due. What fails is said and is no failure of the
@@ -90,6 +102,31 @@ async fn sets(alerts: &Alerts, report: &IngestReport) -> quality::Result<()> {
     let accepted = report.sets.iter().flat_map(|set| set.accepted.iter().map(|day| set_key(&set.set, *day)));
     for key in accepted.filter(|key| open.contains(key)) {
         alerts.resolve(&key).await?;
+    }
+    Ok(())
+}
+
+/// Opens an incident for each table of which upkeep leaves too much, with what it is, and resolves those of the others.
+pub async fn tell_upkeep(alerts: &Alerts, tables: &[(TableName, Option<String>)]) {
+    if let Err(error) = upkeep(alerts, tables).await {
+        tracing::warn!("alerts: incidents cannot be kept: {error}");
+    }
+    deliver(alerts).await;
+}
+
+async fn upkeep(alerts: &Alerts, tables: &[(TableName, Option<String>)]) -> quality::Result<()> {
+    let open: HashSet<String> = alerts.open_incidents().await?.into_iter().map(|incident| incident.key).collect();
+    for (table, left) in tables {
+        let key = format!("upkeep:{table}");
+        match left {
+            Some(left) => {
+                alerts.raise(&key, &format!("{table}: upkeep is behind"), left).await?;
+            }
+            None if open.contains(&key) => {
+                alerts.resolve(&key).await?;
+            }
+            None => {}
+        }
     }
     Ok(())
 }

@@ -167,6 +167,12 @@ pub struct RefineArgs {
     #[arg(long)]
     pub full_refresh: bool,
     /// First day to compute again
+    ///
+    /// Models with a date in their scope or partitions compute the days from --from to --to again and move no position:
+    /// what is new upstream is consumed by the next refresh, which counts it once. Where these days have new rows
+    /// upstream, they are taken along at once; only a table whose entities can move to another day (a date among its
+    /// partitions that is not part of the entity) takes none of them, because an entity could leave these days for one
+    /// that is not computed.
     #[arg(long, value_name = "YYYY-MM-DD", requires = "to", conflicts_with = "full_refresh")]
     pub from: Option<chrono::NaiveDate>,
     /// Last day to compute again
@@ -278,8 +284,9 @@ pub struct SqlArgs {
 #[command(long_about = "Tables, their versions, and how far they are behind: one row a table.\n\n\
     quarantined and open: records of Bronze that were set aside, and those not mended since; quarantine_rate: open ones of \
     all that were delivered. behind: upstream versions not yet consumed; waiting_s: how long the oldest rows in them have \
-    waited. newest_event: the newest event that has reached the table. last_run_s and last_run_rows: the last ingest that \
-    committed to it.")]
+    waited. newest_event: the newest event that has reached the table. tombstones: files that were removed and are not \
+    vacuumed. last_run_s and last_run_rows: the seconds of the last run that committed to the table, and the records or \
+    upstream rows that it took; empty where none of the newest 200 runs did.")]
 #[command(after_help = "Examples:\n  smelt status\n  smelt status --format json")]
 pub struct StatusArgs {
     /// The result's form.

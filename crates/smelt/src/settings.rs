@@ -31,6 +31,8 @@ pub struct Settings {
     pub refine: Refine,
     /// How tables are kept.
     pub store: Store,
+    /// When upkeep is behind.
+    pub maintain: Maintain,
     /// Who is told when a gate or a check fails.
     pub alerts: Alerts,
     /// Properties of the Kafka client, by librdkafka's names; without `bootstrap.servers` no topic is read.
@@ -81,6 +83,16 @@ pub struct Store {
     pub sync: bool,
 }
 
+/// `[maintain]`: how much of a table `smelt maintain` may leave before people are told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Maintain {
+    /// Live files.
+    pub most_files: usize,
+    /// Files that were removed and are not vacuumed.
+    pub most_tombstones: usize,
+}
+
 /// `[alerts]`. Secrets are named here, never given: their values come from the environment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -105,6 +117,7 @@ impl Default for Settings {
             ingest: Ingest::default(),
             refine: Refine::default(),
             store: Store::default(),
+            maintain: Maintain::default(),
             alerts: Alerts::default(),
             kafka: BTreeMap::new(),
         }
@@ -142,6 +155,13 @@ impl Default for Refine {
 impl Default for Store {
     fn default() -> Self {
         Store { sync: true }
+    }
+}
+
+impl Default for Maintain {
+    /// Far more than a table has whose upkeep runs daily, and less than makes opening it slow.
+    fn default() -> Self {
+        Maintain { most_files: 20_000, most_tombstones: 100_000 }
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use schema::Contract;
 use session::QuarantineFilter;
-use store::{ErrorKind, StoreError};
+use store::{ErrorKind, Run, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ pub use self::edits::Edits;
 pub use self::mend::Mend;
 pub use self::report::{Example, Outcome, ReplayReport, StreamReplay};
 use crate::decoders::Decoders;
-use crate::{IngestEnv, IngestError, record, run};
+use crate::{IngestEnv, IngestError, run};
 
 /// Commits of one stream that are refused in a row before a replay gives up.
 const MOST_CONFLICTS: u32 = 30;
@@ -64,7 +64,7 @@ pub async fn replay(
     options: ReplayOptions,
     cancel: CancellationToken,
 ) -> Result<ReplayReport, IngestError> {
-    let (begun, started) = (Instant::now(), (env.clock)());
+    let (begun, run) = (Instant::now(), Run::start("replay", (env.clock)()));
     let streams = prepare(&env, &options)?;
     if options.edits.is_some() && !options.dry_run {
         // A line that names no row is found before anything is stored.
@@ -72,7 +72,7 @@ pub async fn replay(
             stream.attempt(&env, &options, true, &cancel).await?;
         }
     }
-    let mut report = ReplayReport { run: record::name(&env.clock, "replay"), ..ReplayReport::default() };
+    let mut report = ReplayReport { run: run.name().to_owned(), ..ReplayReport::default() };
     for stream in &streams {
         if cancel.is_cancelled() {
             break;
@@ -88,15 +88,7 @@ pub async fn replay(
     report.seconds = begun.elapsed().as_secs_f64();
     if !options.dry_run {
         env.lake.settle().await;
-        let failed = report.failed();
-        record::write(
-            &env.lake,
-            &env.clock,
-            started,
-            &report.run,
-            record::Ran { command: "replay", failed, report: &report },
-        )
-        .await;
+        run.end(&env.lake, (env.clock)(), report.failed(), &report).await;
     }
     Ok(report)
 }

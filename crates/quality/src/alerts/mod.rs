@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use reqwest::Client;
+use schema::Model;
 use store::Lake;
 use tokio::time::Instant;
 
+use crate::result::{incidents_of, is_incident_of};
 use crate::{CheckResult, Result};
 
 pub use channel::{Channel, ChannelKind, Secret};
@@ -95,6 +97,23 @@ impl Alerts {
             }
         }
         Ok(())
+    }
+
+    /// Resolves the incidents of checks and gates that these models do not have any more, because no result will ever say
+    /// that they are over. Gives how many. What is about other tables is left alone: another project may keep them.
+    ///
+    /// # Errors
+    /// When the lake cannot be read or written.
+    pub async fn retire<'a>(&self, models: impl IntoIterator<Item = &'a Model>) -> Result<usize> {
+        let models: Vec<&Model> = models.into_iter().collect();
+        let mut retired = 0;
+        for Incident { key, .. } in self.open_incidents().await? {
+            let model = models.iter().find(|model| is_incident_of(&key, &model.name));
+            if model.is_some_and(|model| !incidents_of(model).any(|known| known == key)) {
+                retired += usize::from(self.resolve(&key).await?);
+            }
+        }
+        Ok(retired)
     }
 
     /// The incidents that go on, oldest first.

@@ -8,7 +8,7 @@ use schema::{Check, Severity, TableName};
 use store::{Lake, LakeOptions};
 
 use crate::server::{Reply, Server};
-use crate::world::{lake, run};
+use crate::world::{lake, project, run};
 
 const SLACK: &str = "/services/T0/B0/s3cret";
 
@@ -57,6 +57,44 @@ fn an_incident_is_told_once_when_it_opens_and_once_when_it_is_over() {
         assert!(alerts.clean().await.unwrap() > 0);
         alerts.report(&[result(false)]).await.unwrap();
         assert_eq!(alerts.deliver().await.unwrap().sent, 0, "what is cleaned up is not told again");
+    });
+}
+
+/// No result ever says that a check is met which its model does not have any more.
+#[test]
+fn an_incident_of_a_check_that_was_removed_is_over() {
+    let model = |header: &str| {
+        let text = format!(
+            "/* models/gold/daily.sql\n---\ndescription = \"d\"\ngrain = [\"day\"]\nkept = \"full\"\n{header}\n--- */\n\
+             SELECT 1 AS day"
+        );
+        project(&[("models/gold/daily.sql", text)])
+    };
+    run(async {
+        let (lake, server) = (lake().await, Server::start(&[]));
+        let alerts = alerts(&lake, &server, Duration::from_secs(5));
+        let gate = CheckResult { feed: Some("daily".into()), ..result(false) };
+        let weekly = CheckResult { table: TableName::gold("daily_weekly"), ..result(false) };
+        alerts.report(&[result(false), gate, weekly]).await.unwrap();
+        alerts.raise("set:weekly:2024-01-05", "files are missing", "").await.unwrap();
+        let open = async || -> Vec<String> {
+            alerts.open_incidents().await.unwrap().into_iter().map(|incident| incident.key).collect()
+        };
+        let left = ["check:gold.daily:not_null(day)", "check:gold.daily_weekly:not_null(day)", "set:weekly:2024-01-05"];
+        // It has the check, and never had a gate.
+        assert_eq!(alerts.retire(model("checks = [\"not_null(day)\"]").models.values()).await.unwrap(), 1);
+        let mut found = open().await;
+        found.sort();
+        assert_eq!(found, left);
+        // As a warning it is the same check.
+        assert_eq!(alerts.retire(model("warnings = [\"not_null(day)\"]").models.values()).await.unwrap(), 0);
+        assert_eq!(alerts.retire(model("checks = [\"unique(day)\"]").models.values()).await.unwrap(), 1);
+        let mut found = open().await;
+        found.sort();
+        assert_eq!(found, left[1..]);
+        alerts.deliver().await.unwrap();
+        let resolved = server.accepted(SLACK).into_iter().filter(|body| body.contains("Resolved"));
+        assert_eq!(resolved.count(), 2);
     });
 }
 

@@ -7,7 +7,7 @@ use store::testing::{Fault, FaultStore, Op};
 use store::{CompactPolicy, Lake, LakeOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Order, World, order, run};
+use crate::world::{MODELS, Order, World, order, run};
 
 /// Two refreshes at the same time on one lake: each change is in the tables once.
 #[test]
@@ -84,7 +84,7 @@ fn one_failed_model_does_not_stop_the_others() {
         world.land(&[order("a", 18_261, "north", 1, 1)], &[]).await;
         world.refine().await;
         world.land(&[order("b", 18_261, "north", 1, 2)], &[]).await;
-        let edited: Vec<(&str, String)> = crate::world::MODELS
+        let edited: Vec<(&str, String)> = MODELS
             .iter()
             .map(|(path, text)| match *path {
                 "models/silver/messages.sql" => (*path, text.replace("upper(shop)", "lower(shop)")),
@@ -101,6 +101,40 @@ fn one_failed_model_does_not_stop_the_others() {
         // What the error says to do: a model that keeps no change data is computed anew too.
         other.rebuild().await;
         assert_eq!(other.rows("silver.messages", "id, loud").await, ["a|north", "b|north"]);
+    });
+}
+
+/// A model whose first refresh failed, or was held by a check, left an empty table: once the model is mended, a plain
+/// refresh fills it, also where its columns and partitions are others.
+#[test]
+fn a_model_that_failed_at_first_is_mended_without_a_rebuild() {
+    let model = |header: &str, select: &str| {
+        format!(
+            "/* models/silver/sizes.sql\n---\ndescription = \"Sizes\"\ngrain = [\"id\"]\nkept = \"latest\"\nentity = [\"id\"]\n\
+             {header}\n--- */\nSELECT id, {select}, _lineage FROM bronze.orders"
+        )
+    };
+    let failed = model("", "CAST(shop AS INT) AS size");
+    let held = model("checks = [\"range(size, 10, )\"]", "length(shop) AS size");
+    let mended = model("partition_by = [\"size\"]", "shop, CAST(length(shop) AS VARCHAR) AS size");
+    run(async {
+        for first in [&failed, &held] {
+            let files = |text| [MODELS, &[("models/silver/sizes.sql", text)]].concat();
+            let world = World::of(&files(first.as_str())).await;
+            world.land(&[order("a", 18_261, "north", 1, 1)], &[]).await;
+            world.try_refine(RefineOptions::default()).await.unwrap_err();
+            let other = world.with(&files(mended.as_str()));
+            other.land(&[order("b", 18_261, "south-west", 1, 2)], &[]).await;
+            other.refine().await;
+            let rows = ["a|north|5", "b|south-west|10"];
+            assert_eq!(other.rows("silver.sizes", "id, shop, size").await, rows);
+            other.land(&[order("c", 18_261, "east", 1, 3)], &[]).await;
+            other.refine().await;
+            assert_eq!(other.rows("silver.sizes", "id, size").await, ["a|5", "b|10", "c|4"]);
+            // What was published is protected as ever.
+            let error = world.try_refine(RefineOptions::default()).await.unwrap_err();
+            assert!(matches!(error, refine::RefineError::Edited { .. }), "{error}");
+        }
     });
 }
 
@@ -165,14 +199,14 @@ fn an_upstream_that_fell_back_is_an_error() {
         let store = world.lake.object_store();
         let path = object_store::path::Path::from("bronze/orders/_delta_log/00000000000000000002.json");
         object_store::ObjectStoreExt::delete(store.as_ref(), &path).await.unwrap();
-        let fallen = World::on(Lake::with_store(store, LakeOptions::default()), crate::world::MODELS);
+        let fallen = World::on(Lake::with_store(store, LakeOptions::default()), MODELS);
         let error = fallen.try_refine(RefineOptions::default()).await.unwrap_err().to_string();
         assert!(error.contains("was already consumed"), "{error}");
     });
 }
 
 fn on(store: &FaultStore) -> World {
-    World::on(Lake::with_durable_store(Arc::new(store.clone()), LakeOptions::default()), crate::world::MODELS)
+    World::on(Lake::with_durable_store(Arc::new(store.clone()), LakeOptions::default()), MODELS)
 }
 
 fn batch(round: i64) -> Vec<Order> {

@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use refine::{ErrorKind, Outcome, RefineOptions};
+use schema::TableName;
 
 use crate::world::{MODELS, World, order, outcomes, run};
 
@@ -155,6 +156,40 @@ fn a_cycle_ends_with_a_release() {
         }
         assert!(release.tables.keys().any(|name| name.to_string() == "gold.daily"));
         assert_eq!(world.refine().await.release, None);
+    });
+}
+
+/// Each run leaves its record, also one that fails or finds nothing new; what the last run of a table cost is told by the
+/// last one that committed to it.
+#[test]
+fn runs_leave_records_of_what_they_cost() {
+    run(async {
+        let (lines, daily) = (TableName::silver("lines"), TableName::gold("daily"));
+        let world = World::new().await;
+        world.land(&[order("a", 18_261, "north", 1, 1), order("b", 18_262, "north", 1, 2)], &[]).await;
+        world.refine().await;
+        let first = refine::last_runs(&world.lake).await;
+        assert_eq!((first[&lines].rows, first[&daily].rows), (2, 2));
+        assert!(first.values().all(|last| last.seconds > 0.0 && last.run.contains("-refine-")), "{first:?}");
+        world.refine().await;
+        assert_eq!(refine::last_runs(&world.lake).await, first, "nothing was new");
+
+        world.land(&[order("c", 18_262, "north", 1, 3)], &[]).await;
+        world.try_refine(selecting(&["silver.lines"])).await.unwrap();
+        let next = refine::last_runs(&world.lake).await;
+        assert_eq!((next[&lines].rows, &next[&daily]), (1, &first[&daily]));
+
+        let text = |text: &str| text.replace("upper(shop)", "lower(shop)");
+        let files: Vec<(&str, String)> = MODELS.iter().map(|(path, model)| (*path, text(model))).collect();
+        let edited = world.with(&files.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>());
+        edited.try_refine(RefineOptions::default()).await.unwrap_err();
+        let records = store::newest_runs::<serde_json::Value>(&world.lake, "refine").await;
+        let failed: Vec<bool> = records.iter().map(|(_, record)| record["failed"] == true).collect();
+        assert_eq!(failed, [true, false, false, false]);
+        let models = &records[0].1["models"];
+        assert_eq!(models["gold.daily"]["rows_added"], 1, "{models}");
+        let why = models["silver.messages"]["outcome"].as_str().unwrap();
+        assert!(why.starts_with("failed: silver.messages: the model was changed"), "{why}");
     });
 }
 

@@ -88,7 +88,8 @@ pub struct QuarantineShowArgs {
 #[command(
     long_about = "Take open records through their contract again, as they came or mended, and store the good ones.\n\n\
     Without --yes nothing is changed: what would become of the records is said, by outcome and reason, with an example. A \
-    mended record is stored once, at the place where it came in; one that is still bad stays as it is.\n\n\
+    mended record is stored once, at the place where it came in, and is not mended again: what was mended wrongly is \
+    corrected by a record of the same entity. One that is still bad stays as it is.\n\n\
     Three ways to mend: change the contract (another name, another rule) and replay the records as they came; give \
     expressions (--mend); or edit what `quarantine show --format ndjson` printed and give it back (--file).\n\n\
     An expression sees each field of the contract (null where it is absent or does not fit), _wire['field'] (the value's \

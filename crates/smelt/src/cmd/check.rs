@@ -1,5 +1,6 @@
 //! `smelt check`: the checks of all models, on the tables as they stand.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use quality::results::{self, Run};
-use quality::{CheckResult, Reach, Rows, Subject, any_fails, report};
+use quality::{CheckResult, Reach, Rows, Subject, any_fails, incidents_of, report};
 use schema::{Model, Severity, TableName};
 use session::LakeSession;
 
@@ -34,6 +35,7 @@ pub async fn run(common: &Common, args: CheckArgs) -> Result<ExitCode> {
             let run = Run::now(&app.lake, "check");
             let results = evaluate(&app, &session, &models).await?;
             results::append(&app.lake, &run, &results).await.context("keeping the results")?;
+            alerts::retire(&app.alerts(), &app.project).await;
             alerts::tell(&app.alerts(), &results).await;
             (run, results)
         }
@@ -67,10 +69,11 @@ async fn evaluate(app: &App, session: &LakeSession, models: &[&Model]) -> Result
     Ok(results)
 }
 
-/// The last result of each check and gate that is kept of these models.
+/// The last result of each check and gate of these models, as far as one is kept.
 async fn last(session: &LakeSession, models: &[&Model]) -> Result<Vec<CheckResult>> {
     let kept = results::latest(session).await?;
-    Ok(kept.into_iter().filter(|result| models.iter().any(|model| model.name == result.table)).collect())
+    let known: HashSet<String> = models.iter().flat_map(|model| incidents_of(model)).collect();
+    Ok(kept.into_iter().filter(|result| known.contains(&result.incident())).collect())
 }
 
 async fn print(args: &CheckArgs, run: &Run, results: &[CheckResult]) -> Result<()> {

@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use schema::TableName;
-use store::{CleanPolicy, CompactPolicy, Table, VacuumPolicy};
+use store::{CleanPolicy, CompactPolicy, Snapshot, Table, VacuumPolicy};
 
+use crate::alerts;
 use crate::app::App;
 use crate::cli::{Common, MaintainArgs};
 use crate::exit::Usage;
 use crate::progress::{counted, grouped, say};
+use crate::settings::Maintain as Most;
 use crate::units::ByteSize;
 
 /// How long a release can be read after a newer one came.
 const RELEASES_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Maintains the tables that are named, or all. Safe beside running commands and readers.
+/// Maintains the tables that are named, or all. Safe beside running commands and readers. A table that is left with more
+/// files or tombstones than the settings allow is an incident, until it is not.
 ///
 /// # Errors
 /// An unknown table, or a table that fails; those before it are done.
@@ -36,9 +39,12 @@ pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
         tables.extend(app.lake.open_table(&name).await?);
     }
     let needed = Needed::of(&app, &tables).await?;
+    let mut left = Vec::new();
     for table in wanted(&args, &tables)? {
         maintain(table, &needed).await.with_context(|| format!("maintaining {}", table.name()))?;
+        left.push((table.name().clone(), behind(&table.snapshot(), &app.settings.maintain)));
     }
+    alerts::tell_upkeep(&app.alerts(), &left).await;
     let released = app.lake.releases().clean(RELEASES_KEPT).await.context("removing old releases")?;
     if released > 0 {
         say(&format!("{} removed", counted(released as u64, "old release")));
@@ -84,6 +90,22 @@ impl Needed {
         let consumed = self.consumed.get(table.snapshot().id()).copied();
         released.into_iter().chain(consumed).min()
     }
+}
+
+/// What is too much of a table, if anything is.
+fn behind(snapshot: &Snapshot, most: &Most) -> Option<String> {
+    let (files, tombstones) = (snapshot.file_count(), snapshot.tombstones().count());
+    let is_much = files > most.most_files || tombstones > most.most_tombstones;
+    is_much.then(|| {
+        format!(
+            "{} (most: {}) and {} (most: {}) are left: see [maintain] in smelt.toml; run smelt maintain more often, and \
+             see in smelt status whether a table that reads it is behind",
+            counted(files as u64, "live file"),
+            grouped(most.most_files as u64),
+            counted(tombstones as u64, "tombstone"),
+            grouped(most.most_tombstones as u64),
+        )
+    })
 }
 
 async fn maintain(table: &Table, needed: &Needed) -> Result<()> {

@@ -30,7 +30,7 @@ pub async fn run(common: &Common, args: RefineArgs) -> Result<ExitCode> {
         follow: args.follow.then_some(app.settings.refine.poll.0),
         ..RefineOptions::default()
     };
-    let (watch, results) = Watch::start(app.alerts());
+    let (watch, results) = Watch::start(app.alerts(), Arc::clone(&app.project));
     let progress = Arc::new(RefineProgress::reporting(results));
     let report = refine::run(env(&app)?, options, shutdown::token()?, progress).await;
     watch.finish().await;

@@ -10,9 +10,15 @@ use crate::answers::assert_same;
 use crate::support::{Lake, files_below};
 
 /// A small generator of our own, so that a failure can be repeated from its seed (`TEST_SEED`).
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    /// The numbers of a seed; each gives its own.
+    pub fn seeded(seed: u64) -> Random {
+        // Seeds of few bits would begin with numbers that are alike, and zero would stay zero.
+        Random(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
     fn from_env() -> Random {
         let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_240_105);
         println!("TEST_SEED={seed}");
@@ -20,7 +26,7 @@ impl Random {
     }
 
     /// A number below `bound` (xorshift64*).
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

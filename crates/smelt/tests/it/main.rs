@@ -10,6 +10,8 @@ mod bad_input;
 mod demo;
 mod faults;
 mod first_day;
+mod held_feed;
+mod history;
 mod meanings;
 mod pieces;
 mod publish;

@@ -90,6 +90,22 @@ fn a_held_feed_alerts_once_and_is_over_when_it_is_let_through() {
 }
 
 #[test]
+fn a_table_with_too_many_files_is_told_once_until_upkeep_has_caught_up() {
+    let shop = Shop::new(&[]);
+    shop.land("a.csv", 0, 0);
+    let maintain = |most: &str| shop.run(&["maintain", "--table", "bronze.kiosk", "--set", most]).fine();
+    maintain("maintain.most_files=0").says(&["2 alerts sent"]);
+    maintain("maintain.most_files=0");
+    let slack = shop.server.accepted(SECRET);
+    assert!(slack.len() == 1 && slack[0].contains("bronze.kiosk: upkeep is behind"), "{slack:?}");
+    let says = ["bronze.kiosk: upkeep is behind", "1 live file (most: 0) and 0 tombstones (most: 100,000) are left"];
+    shop.run(&["status"]).fine().says(&says);
+    maintain("maintain.most_files=1").says(&["2 alerts sent"]);
+    let slack = shop.server.accepted(SECRET);
+    assert!(slack.len() == 2 && slack[1].contains("Resolved"), "{slack:?}");
+}
+
+#[test]
 fn checks_of_tables_as_they_stand_end_with_3_and_are_kept() {
     let shop = Shop::new(&[]);
     shop.land("a.csv", 0, 0);
@@ -109,13 +125,24 @@ fn checks_of_tables_as_they_stand_end_with_3_and_are_kept() {
     assert_eq!(shop.server.accepted(SECRET).len(), 1, "it alerts");
     let json = shop.run(&["check", "--last", "--format", "json"]).exit(3).stdout;
     assert!(json.contains("\"loss below 0.05\"") && json.contains("\"volume(201, )\""), "{json}");
+    // A check that is removed fails no more.
+    shop.write(
+        "models/silver/tickets.sql",
+        &MODEL.replace("\"not_null(ticket)\"", "\"not_null(ticket)\", \"volume(202, )\""),
+    );
+    shop.run(&["refine"]).fine();
+    shop.run(&["check", "--last"]).fine();
+    let slack = shop.server.accepted(SECRET);
+    assert!(slack.len() == 2 && slack[1].contains("Resolved"), "{slack:?}");
+    shop.run(&["check"]).exit(3);
+    assert_eq!(shop.server.accepted(SECRET).len(), 3, "it is another check");
     shop.run(&["check", "--select", "silver.tikets"]).exit(2).says(&["silver.tickets"]);
     // Enough rows: it is over.
     shop.land("b.csv", 200, 0);
     shop.run(&["refine"]).fine();
     shop.run(&["check"]).fine();
     let slack = shop.server.accepted(SECRET);
-    assert!(slack.len() == 2 && slack[1].contains("Resolved"), "{slack:?}");
+    assert!(slack.len() == 4 && slack[3].contains("Resolved"), "{slack:?}");
     shop.run(&["maintain"]).fine().says(&["system.quality/results"]);
     let balance = shop.run(&["query", "ingest_balance", "--format", "csv"]).fine().stdout;
     assert!(balance.contains("kiosk,2,400,0,400,0,0"), "{balance}");

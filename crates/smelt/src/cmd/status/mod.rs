@@ -9,10 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::Int64Type;
-use ingest::LastRun;
 use schema::{Layer, STATUS_QUARANTINED, TableName};
 use session::LakeSession;
-use store::Snapshot;
+use store::{LastRun, Snapshot};
 
 use self::freshness::{Freshness, Tables};
 use crate::app::App;
@@ -32,7 +31,8 @@ use crate::units::Span;
 /// | waiting_s | models: seconds that the oldest upstream rows not yet consumed have waited; 0 if none |
 /// | newest_event | the newest event that the table knows of, by the event times in Bronze that it has consumed, UTC |
 /// | changed_at | when its newest data file was written, UTC |
-/// | last_run_s, last_run_rows | Bronze: seconds and records of the last run that committed to it |
+/// | tombstones | files that were removed and are not vacuumed |
+/// | last_run_s, last_run_rows | seconds of the last run that committed to it, and records or upstream rows that it took |
 ///
 /// # Errors
 /// When a table cannot be read.
@@ -44,12 +44,13 @@ pub async fn run(common: &Common, args: StatusArgs) -> Result<ExitCode> {
     }
     let tables = Tables::new(&app.project, opened);
     let session = app.sessions()?.session().await?;
-    let runs = ingest::last_runs(&app.lake).await;
+    let mut runs = refine::last_runs(&app.lake).await;
+    runs.extend(ingest::last_runs(&app.lake).await.into_iter().map(|(stream, run)| (TableName::bronze(&stream), run)));
     let mut rows = Vec::new();
     for table in tables.all() {
         let snapshot = table.snapshot();
         let open = open_records(&session, &app, &snapshot).await?;
-        rows.push(Row::of(&snapshot, open, tables.freshness(&snapshot).await, runs.get(&snapshot.table().name)));
+        rows.push(Row::of(&snapshot, open, tables.freshness(&snapshot).await, runs.get(snapshot.table())));
     }
     if let Some(release) = app.lake.releases().latest().await? {
         say(&format!("lake {}: release {} of {}", app.lake.url(), release.number, release.at.format("%F %T UTC")));
@@ -75,6 +76,7 @@ struct Row {
     quarantine_rate: Option<f64>,
     files: i64,
     bytes: i64,
+    tombstones: i64,
     freshness: Freshness,
     changed_at_us: Option<i64>,
     last_run: Option<LastRun>,
@@ -96,9 +98,10 @@ impl Row {
             quarantine_rate: delivered.zip(open).filter(|(all, _)| *all > 0).map(|(all, bad)| bad as f64 / all as f64),
             files: snapshot.file_count() as i64,
             bytes: snapshot.bytes() as i64,
+            tombstones: snapshot.tombstones().count() as i64,
             freshness,
             changed_at_us: snapshot.files().map(|file| file.modified_ms * 1_000).max(),
-            last_run: last_run.filter(|_| is_bronze).cloned(),
+            last_run: last_run.cloned(),
         }
     }
 }
@@ -143,11 +146,12 @@ fn batch(rows: &[Row]) -> Result<RecordBatch> {
         ("quarantine_rate", floats(|row| row.quarantine_rate), true),
         ("files", ints(|row| Some(row.files)), false),
         ("bytes", ints(|row| Some(row.bytes)), false),
+        ("tombstones", ints(|row| Some(row.tombstones)), false),
         ("behind", ints(|row| row.freshness.behind), true),
         ("waiting_s", ints(|row| row.freshness.waiting_s), true),
         ("newest_event", instants(|row| row.freshness.newest_event_us), true),
         ("changed_at", instants(|row| row.changed_at_us), true),
         ("last_run_s", floats(|row| row.last_run.as_ref().map(|run| run.seconds)), true),
-        ("last_run_rows", ints(|row| row.last_run.as_ref().map(|run| run.records as i64)), true),
+        ("last_run_rows", ints(|row| row.last_run.as_ref().map(|run| run.rows as i64)), true),
     ])?)
 }
