@@ -77,7 +77,10 @@ pub fn run(settings: &Settings, events: u64, partitions: i32, engines: &[Engine]
     let mut report = Report::new("kafka", ABOUT, &columns);
     report.fact("smelt", smelt.version()?);
     report.fact("events, partitions", format!("{events}, {partitions}"));
-    report.fact("peers", "pyspark 3.5.9 with spark-sql-kafka 3.5.7 and delta 3.3.2, confluent-kafka 2.16.1, deltalake 1.6.6");
+    report.fact(
+        "peers",
+        "pyspark 3.5.9 with spark-sql-kafka 3.5.7 and delta 3.3.2, confluent-kafka 2.16.1, deltalake 1.6.6",
+    );
     let file = events::sales(events)?;
     let kafka = broker::start()?;
     kafka.create_topic(TOPIC, partitions, &[]);

@@ -148,8 +148,14 @@ async fn check(history: History) {
 
     let mut step_by_step = World::new().await;
     if history.tight {
-        step_by_step.limits =
-            Limits { key_rows: 3, compare_rows: 2, folded_groups: 2, held_bytes: Some(0), index_rows: 0 };
+        step_by_step.limits = Limits {
+            key_rows: 3,
+            compare_rows: 2,
+            slice_rows: 2,
+            folded_groups: 2,
+            held_bytes: Some(0),
+            index_rows: 0,
+        };
     }
     for number in 0..history.batches {
         let (orders, shops) = history.batch(number);

@@ -114,9 +114,9 @@ impl LakeFiles {
         let fields: Vec<FieldRef> = self.scanned.table_partition_cols()[..self.meta.partition_columns.len()].to_vec();
         let distinct: HashSet<&[Option<String>]> = self.files().map(|file| file.partition_values.as_slice()).collect();
         let column = |(place, field): (usize, &FieldRef)| {
-            let values = distinct.iter().map(|values| {
-                partition_scalar(field.data_type(), values.get(place).and_then(Option::as_deref))
-            });
+            let values = distinct
+                .iter()
+                .map(|values| partition_scalar(field.data_type(), values.get(place).and_then(Option::as_deref)));
             let none = || Ok(arrow::array::new_empty_array(field.data_type()));
             if distinct.is_empty() { none() } else { ScalarValue::iter_to_array(values) }
         };
