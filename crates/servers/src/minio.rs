@@ -98,7 +98,8 @@ impl Minio {
     /// When it is refused.
     #[track_caller]
     pub fn create_bucket(&self, name: &str) {
-        let (status, body) = self.signed(http::request("PUT", &format!("{}/{name}", self.endpoint()), String::new()), "s3");
+        let (status, body) =
+            self.signed(http::request("PUT", &format!("{}/{name}", self.endpoint()), String::new()), "s3");
         assert_eq!(status, 200, "bucket {name}: {body}");
     }
 
