@@ -80,8 +80,6 @@ pub struct IngestOptions {
     pub kafka: BTreeMap<String, String>,
     /// Reads from the simulator instead of any other source.
     pub simulator: Option<sim::SimConfig>,
-    /// `AWS_*` settings for inputs on object storage.
-    pub storage: BTreeMap<String, String>,
     /// In follow mode, how long a landing file must look the same before it is accepted.
     pub settle: Duration,
     /// In follow mode, the time between two looks into a landing folder.
@@ -102,7 +100,6 @@ impl Default for IngestOptions {
             flush: FlushPolicy::default(),
             kafka: BTreeMap::new(),
             simulator: None,
-            storage: BTreeMap::new(),
             settle: Duration::from_secs(2),
             look_every: Duration::from_secs(2),
             lock_wait: Duration::from_secs(600),

@@ -195,7 +195,7 @@ impl Planner<'_> {
     }
 
     fn files(&self, path: &str) -> Result<Box<dyn Source>, IngestError> {
-        let place = place(self.env, self.options, &self.contract.name, path)?;
+        let place = place(self.env, &self.contract.name, path)?;
         let settings = file_settings(self.env, self.options, self.progress);
         Ok(Box::new(FileSource::new(self.env.lake.clone(), Arc::clone(&self.contract), place, settings)))
     }
@@ -205,9 +205,9 @@ impl Planner<'_> {
 ///
 /// # Errors
 /// [`IngestError::NoInput`] where there is nothing, [`IngestError::Input`] where it cannot be a landing place.
-pub(crate) fn place(env: &IngestEnv, options: &IngestOptions, stream: &str, path: &str) -> Result<Place, IngestError> {
+pub(crate) fn place(env: &IngestEnv, stream: &str, path: &str) -> Result<Place, IngestError> {
     let (stream, input) = (stream.to_owned(), path.to_owned());
-    Place::parse(path, &env.root, &options.storage).map_err(|error| match error {
+    Place::parse(path, &env.root, &env.lake.options().storage).map_err(|error| match error {
         PlaceError::Absent => IngestError::NoInput { stream, input },
         PlaceError::Unfit(reason) => IngestError::Input { stream, input, reason },
     })

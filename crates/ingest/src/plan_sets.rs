@@ -78,7 +78,7 @@ fn places(
         options.inputs.iter().filter(|(stream, _)| stream == name).map(|(_, path)| path.as_str()).collect();
     if !inputs.is_empty() {
         let place_of =
-            |path: &str| Ok(SetPlace { place: Arc::new(place(env, options, name, path)?), members: members.to_vec() });
+            |path: &str| Ok(SetPlace { place: Arc::new(place(env, name, path)?), members: members.to_vec() });
         return inputs.into_iter().map(place_of).collect();
     }
     let mut by_path: BTreeMap<&str, Vec<Arc<Contract>>> = BTreeMap::new();
@@ -89,7 +89,7 @@ fn places(
     }
     let mut places = Vec::new();
     for (path, members) in by_path {
-        match place(env, options, name, path) {
+        match place(env, name, path) {
             Ok(place) => places.push(SetPlace { place: Arc::new(place), members }),
             Err(IngestError::NoInput { .. }) if named.is_empty() || options.day.is_some() => {}
             Err(error) => return Err(error),

@@ -212,7 +212,7 @@ impl Tries {
 enum Again {
     /// Another writer was first, or nobody knows whether the commit landed.
     Now,
-    /// Storage failed and may recover.
+    /// Storage failed or refused, which may pass.
     Later,
     No,
 }
@@ -221,7 +221,7 @@ fn again(error: &IngestError) -> Again {
     match error {
         IngestError::Store(StoreError::FateUnknown { .. }) => Again::Now,
         IngestError::Store(error) if error.kind() == ErrorKind::Conflict => Again::Now,
-        IngestError::Store(error) if error.is_retryable() => Again::Later,
+        IngestError::Store(error) if error.is_outage() => Again::Later,
         _ => Again::No,
     }
 }

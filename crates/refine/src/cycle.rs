@@ -18,6 +18,8 @@ use crate::{Limits, Outcome, Progress, RefineEnv, RefineError, RefineOptions, Re
 
 /// How often a model is begun again because another writer was first.
 const ATTEMPTS: u32 = 20;
+/// Longest pause between two cycles of a run that follows while storage fails.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What cycles go by.
 pub(crate) struct Cycles {
@@ -73,19 +75,26 @@ impl Cycles {
         let mut last = RefineReport::default();
         // Whether a cycle is due although no table moved: the first one, and one that storage cut off.
         let mut due = true;
+        let mut pause = every;
         while !cancel.is_cancelled() {
             match self.one_of_many(&mut due, cancel).await {
-                Ok(None) => {}
-                Ok(Some(report)) => last.absorb(report),
+                Ok(report) => {
+                    report.into_iter().for_each(|report| last.absorb(report));
+                    pause = every;
+                }
                 Err(RefineError::Gates { failures, report }) => {
                     failures.iter().for_each(|failure| tracing::warn!("{failure}"));
                     last.absorb(*report);
+                    pause = every;
                 }
-                Err(error) if error.is_retryable() => tracing::warn!("will try again: {error}"),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!("will try again: {error}");
+                    pause = pause.saturating_mul(2).min(LONGEST_PAUSE.max(every));
+                }
                 Err(error) => return Err(error),
             }
             tokio::select! {
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = cancel.cancelled() => {}
             }
         }

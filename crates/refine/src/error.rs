@@ -125,12 +125,14 @@ impl RefineError {
         }
     }
 
-    /// Whether the same work, begun again, may succeed without anybody changing anything.
+    /// Whether a run that follows begins the same work again: another writer was first, or storage fails or refuses,
+    /// which may pass.
     pub fn is_retryable(&self) -> bool {
+        let of_store = |error: &StoreError| error.is_retryable() || error.is_outage();
         let of_engine = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::ObjectStore(_));
         match self {
-            Self::Store(error) | Self::Contended { source: error, .. } => error.is_retryable(),
-            Self::Quality(QualityError::Store(error)) => error.is_retryable(),
+            Self::Store(error) | Self::Contended { source: error, .. } => of_store(error),
+            Self::Quality(QualityError::Store(error)) => of_store(error),
             Self::Quality(QualityError::Session(SessionError::Query(error))) => of_engine(error),
             Self::Engine(error) => of_engine(error),
             Self::Session(SessionError::Query(error)) | Self::Sql { source: SessionError::Query(error), .. } => {

@@ -1,6 +1,5 @@
 //! What every command is wired from: settings, project, lake and session factory.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,11 +103,6 @@ pub fn alert_options(settings: &Settings) -> AlertOptions {
 /// The variables of the environment. One that is not text is none of ours.
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// The `AWS_*` variables, which say how to reach S3.
-pub fn aws_variables() -> BTreeMap<String, String> {
-    variables().filter(|(name, _)| name.starts_with("AWS_")).collect()
 }
 
 /// A relative path is below `folder`; a URL or an absolute path stays.

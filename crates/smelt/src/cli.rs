@@ -17,6 +17,9 @@ use crate::day::Day;
 ///
 /// Results go to standard output, everything else to standard error. Exit codes: 0 fine; 1 failed; 2 wrong usage or
 /// configuration; 3 a quality gate failed; 4 input not there yet.
+///
+/// S3 is reached by the usual AWS_* variables. Keys may also come from a role, or from a profile (AWS_PROFILE) of the
+/// shared credentials file (AWS_SHARED_CREDENTIALS_FILE), which is read again when it changes.
 #[derive(Debug, Parser)]
 #[command(name = "smelt", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Start here:\n  smelt demo                       a simulated retail week, with answers\n  \

@@ -286,6 +286,12 @@ impl StoreError {
         matches!(self.kind(), ErrorKind::Conflict | ErrorKind::Storage)
     }
 
+    /// Whether a run that goes on for good waits for its end: storage fails, or refuses what it let through before, until
+    /// keys or rights are renewed.
+    pub fn is_outage(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Storage | ErrorKind::Denied)
+    }
+
     /// Wraps an error of the store with what was attempted on which path.
     pub(crate) fn storage(action: &str, path: &Path, source: object_store::Error) -> Self {
         Self::Storage { context: format!("{action} {path}"), source }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -23,7 +22,7 @@ use crate::error::{Result, StoreError};
 use crate::log::{self, load};
 use crate::meta::{self, TableSpec};
 use crate::release::Releases;
-use crate::storage::{Answering, DurableStore, LocalStore};
+use crate::storage::{Answering, DurableStore, LocalStore, open_bucket};
 use crate::table::Table;
 
 /// The lake's layout that this binary reads and writes.
@@ -364,21 +363,12 @@ fn parse_url(text: &str) -> Result<Place> {
     }
 }
 
-/// A bucket; its credentials, region and endpoint come from the options, else from the usual variables.
+/// The part of a bucket that an address names.
 fn s3(url: &Url, options: &LakeOptions) -> Result<Arc<dyn ObjectStore>> {
-    let bucket = url.host_str().unwrap_or_default();
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-    for (name, value) in &options.storage {
-        let key = name
-            .to_ascii_lowercase()
-            .parse()
-            .map_err(|_| bad_url(url.as_str(), &format!("unknown storage option {name}")))?;
-        builder = builder.with_config(key, value);
-    }
-    let store = builder.build().map_err(|e| bad_url(url.as_str(), &e.to_string()))?;
+    let store = open_bucket(url, &options.storage)?;
     let prefix = Path::from_url_path(url.path()).map_err(|e| bad_url(url.as_str(), &e.to_string()))?;
     Ok(match prefix.as_ref().is_empty() {
-        true => Arc::new(store),
+        true => store,
         false => Arc::new(PrefixStore::new(store, prefix)),
     })
 }

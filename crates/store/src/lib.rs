@@ -66,6 +66,6 @@ pub use provider::{LakeFiles, read_schema};
 pub use release::{Release, Releases};
 pub use runs::{LastRun, Run, newest_runs};
 pub use snapshot::Snapshot;
-pub use storage::{DurableStore, LocalStore};
+pub use storage::{DurableStore, LocalStore, open_bucket};
 pub use table::Table;
 pub use writer::{CHANGE_TYPE_COLUMN, Staged, TableWriter, WriterOptions, by_partition};

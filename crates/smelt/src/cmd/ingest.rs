@@ -9,7 +9,7 @@ use chrono::Utc;
 use ingest::{FileCounts, FlushPolicy, IngestEnv, IngestOptions, IngestReport, Mode, SetReport, StreamReport};
 
 use crate::alerts;
-use crate::app::{App, aws_variables};
+use crate::app::App;
 use crate::cli::{Common, IngestArgs};
 use crate::exit::{NOT_THERE_YET, Usage};
 use crate::progress::{IngestProgress, counted, grouped, say};
@@ -60,7 +60,6 @@ fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
             interval: settings.ingest.flush_interval.0,
         },
         kafka: settings.kafka.clone(),
-        storage: aws_variables(),
         settle: settings.ingest.settle.0,
         threads: settings.limits.cores(),
         ..IngestOptions::default()

@@ -17,6 +17,7 @@ mod pieces;
 mod publish;
 mod quality;
 mod quarantine;
+mod s3;
 #[path = "../../../quality/tests/quality/server.rs"]
 #[allow(dead_code, reason = "the tests of quality use all of it")]
 mod server;

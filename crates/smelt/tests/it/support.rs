@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -27,9 +27,11 @@ pub fn skip(what: &str, why: &str) {
     println!("skipped: {what}: {why}");
 }
 
-/// A temporary folder with a lake in it, and the binary on that lake.
+/// A temporary folder with a lake in it or elsewhere, and the binary on that lake.
 pub struct Lake {
     folder: TempDir,
+    /// The lake's address where it is not in the folder, and the variables that lead there.
+    elsewhere: Option<(String, Vec<(&'static str, String)>)>,
 }
 
 /// What a command printed, and its exit code.
@@ -76,7 +78,12 @@ impl Ran {
 
 impl Lake {
     pub fn new() -> Lake {
-        Lake { folder: tempfile::tempdir().expect("a temporary folder") }
+        Lake { folder: tempfile::tempdir().expect("a temporary folder"), elsewhere: None }
+    }
+
+    /// A lake at an address that these variables lead to.
+    pub fn elsewhere(url: &str, variables: Vec<(&'static str, String)>) -> Lake {
+        Lake { elsewhere: Some((url.to_owned(), variables)), ..Lake::new() }
     }
 
     /// The temporary folder.
@@ -92,7 +99,10 @@ impl Lake {
     /// The command `smelt args… --lake <this>`, not yet run, in the temporary folder, without the caller's settings.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.plain_command(args);
-        command.arg("--lake").arg(self.path());
+        match &self.elsewhere {
+            Some((url, _)) => command.arg("--lake").arg(url),
+            None => command.arg("--lake").arg(self.path()),
+        };
         command
     }
 
@@ -100,10 +110,12 @@ impl Lake {
     pub fn plain_command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_smelt"));
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SMELT_") {
+            if ["SMELT_", "AWS_"].iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
                 command.env_remove(name);
             }
         }
+        let variables = self.elsewhere.iter().flat_map(|(_, variables)| variables);
+        command.envs(variables.map(|(name, value)| (name, value)));
         command.args(args).current_dir(self.folder()).stdin(Stdio::null());
         command
     }
@@ -160,6 +172,12 @@ impl Lake {
         commits.sort();
         commits
     }
+}
+
+/// Asks a child to end, with SIGTERM.
+pub fn terminate(child: &Child) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().expect("a shell");
+    assert!(sent.success(), "the child has ended before");
 }
 
 /// What lies in a folder, in order of the names.

@@ -10,5 +10,6 @@ mod flat;
 mod interop;
 mod model;
 mod power;
+mod s3;
 mod support;
 mod upkeep;

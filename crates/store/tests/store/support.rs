@@ -29,6 +29,24 @@ pub fn rows(ids: impl IntoIterator<Item = i64>) -> RecordBatch {
     RecordBatch::try_new(rows_schema(), columns).unwrap()
 }
 
+/// 20,000 rows of one day whose names do not compress.
+pub fn noise(seed: u64) -> RecordBatch {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let names = StringArray::from_iter_values((0..20_000).map(|_| format!("{:016x}{:016x}", next(), next())));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Date32Array::from_value(0, 20_000)),
+        Arc::new(Int64Array::from_iter_values(0..20_000)),
+        Arc::new(names),
+    ];
+    RecordBatch::try_new(rows_schema(), columns).unwrap()
+}
+
 pub fn memory_lake() -> Lake {
     Lake::with_store(Arc::new(object_store::memory::InMemory::new()), LakeOptions::default())
 }

@@ -153,9 +153,17 @@ impl Place {
             (shown.to_owned(), None)
         };
         let url = Url::parse(&text).map_err(|e| format!("is no URL: {e}"))?;
-        let options = storage.iter().map(|(key, value)| (key.to_lowercase(), value.clone()));
-        let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(|e| e.to_string())?;
-        Ok(Self { shown: shown.to_owned(), root: Root::Remote { store: Arc::from(store), prefix }, select: pattern })
+        let (store, prefix) = match url.scheme() {
+            "s3" | "s3a" => {
+                let prefix = ObjectPath::from_url_path(url.path()).map_err(|e| e.to_string())?;
+                (store::open_bucket(&url, storage).map_err(|e| e.to_string())?, prefix)
+            }
+            _ => {
+                let (store, prefix) = object_store::parse_url(&url).map_err(|e| e.to_string())?;
+                (Arc::from(store), prefix)
+            }
+        };
+        Ok(Self { shown: shown.to_owned(), root: Root::Remote { store, prefix }, select: pattern })
     }
 
     /// A place under `prefix` of a store.
@@ -329,12 +337,16 @@ async fn list_remote(store: &Arc<dyn ObjectStore>, prefix: &ObjectPath) -> Resul
             modified_us: meta.last_modified.timestamp_micros(),
         });
     }
-    if listing.files.is_empty() {
+    if listing.files.is_empty() && !prefix.as_ref().is_empty() {
         // The prefix itself may name one object.
-        if let Ok(meta) = store.head(prefix).await {
-            let name = prefix.filename().unwrap_or_default().to_owned();
-            let modified_us = meta.last_modified.timestamp_micros();
-            listing.files.push(Found { path: name, size: meta.size, stamp: remote_stamp(&meta), modified_us });
+        match store.head(prefix).await {
+            Ok(meta) => {
+                let name = prefix.filename().unwrap_or_default().to_owned();
+                let modified_us = meta.last_modified.timestamp_micros();
+                listing.files.push(Found { path: name, size: meta.size, stamp: remote_stamp(&meta), modified_us });
+            }
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => return Err(e.to_string()),
         }
     }
     Ok(listing)
