@@ -10,17 +10,17 @@ use crate::answers::assert_same;
 use crate::support::{Lake, files_below};
 
 /// A small generator of our own, so that a failure can be repeated from its seed (`TEST_SEED`).
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn from_env() -> Random {
+    pub fn from_env() -> Random {
         let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_240_105);
         println!("TEST_SEED={seed}");
         Random(seed)
     }
 
     /// A number below `bound` (xorshift64*).
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
