@@ -131,7 +131,9 @@ pub enum IngestError {
         gone: i64,
     },
     /// The topic is not the one that was read before.
-    #[error("{log} is not the log that the table was read from: {reason} (ingest --accept-gap goes on with what is there)")]
+    #[error(
+        "{log} is not the log that the table was read from: {reason} (ingest --accept-gap goes on with what is there)"
+    )]
     Recreated {
         /// The topic, or the partition of it that shows it.
         log: String,

@@ -6,9 +6,7 @@ use crate::name::is_identifier;
 use crate::text::field::fields;
 use crate::text::kafka::kafka;
 use crate::text::table::{Table, Toml, Value, closest};
-use crate::{
-    Contract, Drift, Field, FieldType, FilesSpec, Format, RawPolicy, Rule, SchemaError, SetName, StopRule,
-};
+use crate::{Contract, Drift, Field, FieldType, FilesSpec, Format, RawPolicy, Rule, SchemaError, SetName, StopRule};
 
 const KEYS: &[&str] = &[
     "description",

@@ -41,7 +41,9 @@ fn topics(value: &Value<'_>) -> Result<Vec<String>, SchemaError> {
                 value.wrong(format!("a regular expression: {}", reason.lines().last().unwrap_or(&reason)))
             })?;
         } else if !topic.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-            return Err(value.wrong("letters, digits, `.`, `_` and `-` in the name of a topic; a pattern starts with ^"));
+            return Err(
+                value.wrong("letters, digits, `.`, `_` and `-` in the name of a topic; a pattern starts with ^")
+            );
         }
     }
     Ok(topics)

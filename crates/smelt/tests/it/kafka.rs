@@ -57,7 +57,8 @@ fn a_new_partition_starts_where_the_contract_says() {
     let time = |seconds: i64| 1_795_737_600_000 + 1_000 * seconds; // 2026-11-27T00:00:00Z
     let feed = |topic: &str, start: &str| {
         kafka.create_topic(topic, 2, &[]);
-        let early = |id: i64| Message::new(format!("{{\"id\":{id}}}")).partition((id % 2) as i32).timestamp_ms(time(id - 10));
+        let early =
+            |id: i64| Message::new(format!("{{\"id\":{id}}}")).partition((id % 2) as i32).timestamp_ms(time(id - 10));
         kafka.send(topic, (0..20).map(early));
         Feed::new(kafka.bootstrap_servers(), &format!("topic = \"{topic}\", start = {start}"))
     };

@@ -23,8 +23,14 @@ const STREAMS: [(&str, &str); 3] =
     [("pos_sales", "sales"), ("invoices", "real-time-project"), ("sales_events", "sales_events")];
 const PARTITIONS: u64 = 8;
 /// Questions with an answer of the simulator's.
-const QUESTIONS: [&str; 6] =
-    ["pos_totals", "pos_product_month", "invoice_daily", "invoice_kpi_minute", "invoice_kpi_minute_country", "ec_daily"];
+const QUESTIONS: [&str; 6] = [
+    "pos_totals",
+    "pos_product_month",
+    "invoice_daily",
+    "invoice_kpi_minute",
+    "invoice_kpi_minute_country",
+    "ec_daily",
+];
 
 /// A lake on disk or on MinIO, a cluster, and the binary on both.
 struct World {
@@ -121,7 +127,8 @@ fn leave(mut child: Child) {
 
 /// SIGKILL, a moment after the first commit that is made under `child`, or at once if it is done.
 fn kill(world: &World, mut child: Child, random: &mut Random) {
-    let commits = || files_below(&world.lake.path()).iter().filter(|p| p.extension().is_some_and(|e| e == "json")).count();
+    let commits =
+        || files_below(&world.lake.path()).iter().filter(|p| p.extension().is_some_and(|e| e == "json")).count();
     let (before, begun) = (commits(), Instant::now());
     while begun.elapsed() < Duration::from_secs(5) && (world.minio.is_some() || commits() == before) {
         if child.try_wait().expect("a child of this process").is_some() {

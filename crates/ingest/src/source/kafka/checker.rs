@@ -7,8 +7,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::not_yet::failed;
 use super::partitions::TopicPartition;
-use super::trouble::failed;
 use crate::IngestError;
 
 /// Reads one message of a partition beside the consumer of the stream, which may be in the middle of a rebalance.

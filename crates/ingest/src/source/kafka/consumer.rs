@@ -15,10 +15,10 @@ use super::checker::Checker;
 use super::client::Client;
 use super::config::refresh_interval;
 use super::context::{Change, Context, give_back, take_unread};
+use super::not_yet::{NotYet, Trouble, failed};
+use super::ownership::names;
 use super::partitions::{Partitions, Taken, TopicPartition};
-use super::place::names;
 use super::topics::Topics;
-use super::trouble::{NotYet, Trouble, failed};
 use crate::source::{Outlet, SourceError};
 use crate::{IngestError, Mode};
 
@@ -67,8 +67,8 @@ pub(super) struct Reader {
     look_at: Instant,
     /// Error events that came while the loop waited for something.
     pub(super) late: Vec<Trouble>,
-    /// Since when the broker refuses us, with no message since.
-    pub(super) refused_since: Option<Instant>,
+    /// When the broker refused us first and last, with no message since.
+    pub(super) refused: Option<(Instant, Instant)>,
     /// What the broker or the client said last, with no message since.
     pub(super) trouble: Option<String>,
     /// When which reason was put into the log.
@@ -94,7 +94,7 @@ impl Reader {
             subscribed: Vec::new(),
             look_at: Instant::now(),
             late: Vec::new(),
-            refused_since: None,
+            refused: None,
             trouble: None,
             said: BTreeMap::new(),
             told: Instant::now(),

@@ -7,9 +7,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use schema::KafkaStart;
 
+use super::not_yet::NotYet;
 use super::partitions::TopicPartition;
 use super::position::Watermarks;
-use super::trouble::NotYet;
 use crate::IngestError;
 
 /// What the first offset follows from.

@@ -13,10 +13,10 @@ use super::ANSWER;
 use super::config::onlooker;
 use super::context::Context;
 use super::first::{FirstOffset, offset_at};
+use super::not_yet::{NotYet, Trouble, failed};
 use super::partitions::TopicPartition;
 use super::position::{Watermarks, generation, log_name};
 use super::topics::Topics;
-use super::trouble::{NotYet, Trouble, failed};
 use crate::IngestError;
 use crate::source::log_batch::input;
 

@@ -12,6 +12,8 @@ mod context;
 mod first;
 mod hand_on;
 mod lag;
+mod not_yet;
+mod ownership;
 mod partitions;
 mod place;
 mod position;

@@ -101,7 +101,10 @@ impl Partitions {
 
     /// Those of a topic that are not read to their ends.
     pub fn open(&self, topic: &str) -> Vec<TopicPartition> {
-        self.iter().filter(|(key, partition)| key.topic.as_ref() == topic && !partition.is_done()).map(|(k, _)| k).collect()
+        self.iter()
+            .filter(|(key, partition)| key.topic.as_ref() == topic && !partition.is_done())
+            .map(|(k, _)| k)
+            .collect()
     }
 
     /// A number that grows with every message that is read.
@@ -119,7 +122,9 @@ impl Partitions {
         match partition.end {
             // In once mode what came after the start is for the next run; below the end there is nothing more.
             Some(end) if offset >= end => partition.batch.skip_to(end),
-            _ if message.payload().is_none() && self.tombstones == Tombstones::Skip => partition.batch.skip_to(offset + 1),
+            _ if message.payload().is_none() && self.tombstones == Tombstones::Skip => {
+                partition.batch.skip_to(offset + 1)
+            }
             _ => {
                 let millis = message.timestamp().to_millis();
                 let arrived_at_us = millis.map_or_else(|| chrono::Utc::now().timestamp_micros(), |ms| ms * 1000);

@@ -12,8 +12,8 @@ use rdkafka::metadata::MetadataTopic;
 use regex::Regex;
 use schema::{KafkaSpec, is_pattern};
 
-use super::trouble::NotYet;
 use super::ANSWER;
+use super::not_yet::NotYet;
 use crate::IngestError;
 
 /// Topics with their partitions.

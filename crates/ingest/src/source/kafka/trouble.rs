@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::consumer::Reader;
+use super::not_yet::{GaveUp, NotYet, Trouble};
 use super::partitions::TopicPartition;
 use crate::source::SourceError;
 use crate::{IngestError, Mode};
@@ -22,116 +23,14 @@ const UNREADABLE: [RDKafkaErrorCode; 4] = [
     RDKafkaErrorCode::NotImplemented,
     RDKafkaErrorCode::MessageSizeTooLarge,
 ];
-/// The broker was reached and does not want us, which waiting does not change.
-const REFUSED: [RDKafkaErrorCode; 9] = [
-    RDKafkaErrorCode::Authentication,
-    RDKafkaErrorCode::SaslAuthenticationFailed,
-    RDKafkaErrorCode::UnsupportedSASLMechanism,
-    RDKafkaErrorCode::SSL,
-    RDKafkaErrorCode::TopicAuthorizationFailed,
-    RDKafkaErrorCode::GroupAuthorizationFailed,
-    RDKafkaErrorCode::ClusterAuthorizationFailed,
-    RDKafkaErrorCode::InconsistentGroupProtocol,
-    RDKafkaErrorCode::InvalidSessionTimeout,
-];
-/// The broker does not know a topic or partition (yet: news spread from broker to broker).
-const UNKNOWN: [RDKafkaErrorCode; 4] = [
-    RDKafkaErrorCode::UnknownTopicOrPartition,
-    RDKafkaErrorCode::UnknownTopic,
-    RDKafkaErrorCode::UnknownPartition,
-    RDKafkaErrorCode::UnknownTopicId,
-];
 /// How long a topic may be unknown before it counts as not there.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// How long refusals may last while a run follows.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// Refusals that are further apart have nothing to do with each other; librdkafka repeats the same one each 30 s.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 /// How often the same trouble is put into the log.
 const SAY_EVERY: Duration = Duration::from_secs(30);
-
-/// Why something could not be done at a moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum NotYet {
-    /// The broker is away, slow, or not ready.
-    Away(String),
-    /// The broker knows no such topic or partition.
-    Unknown(String),
-    /// The broker does not want us.
-    Refused(String),
-}
-
-impl NotYet {
-    /// What an error of the client means; `reason` says it in words.
-    pub fn of(error: &KafkaError, reason: String) -> Self {
-        match error.rdkafka_error_code() {
-            // The handshake was cut off, which is the network's doing.
-            Some(RDKafkaErrorCode::SSL) if reason.contains("SSL transport error") => Self::Away(reason),
-            Some(code) if REFUSED.contains(&code) => Self::Refused(reason),
-            Some(code) if UNKNOWN.contains(&code) => Self::Unknown(reason),
-            _ => Self::Away(reason),
-        }
-    }
-
-    /// The reason, in words.
-    pub fn reason(&self) -> &str {
-        let (Self::Away(reason) | Self::Unknown(reason) | Self::Refused(reason)) = self;
-        reason
-    }
-}
-
-impl From<KafkaError> for NotYet {
-    fn from(error: KafkaError) -> Self {
-        let reason = error.to_string();
-        Self::of(&error, reason)
-    }
-}
-
-/// Why something is not waited for any longer.
-pub(super) enum GaveUp {
-    /// The broker knows no such topic or partition.
-    Unknown(IngestError),
-    /// The run ends.
-    Ended(SourceError),
-}
-
-impl From<SourceError> for GaveUp {
-    fn from(error: SourceError) -> Self {
-        Self::Ended(error)
-    }
-}
-
-impl From<GaveUp> for SourceError {
-    fn from(gave_up: GaveUp) -> Self {
-        match gave_up {
-            GaveUp::Unknown(error) => error.into(),
-            GaveUp::Ended(error) => error,
-        }
-    }
-}
-
-/// An error event, with what the client says about it.
-pub(super) struct Trouble {
-    pub error: KafkaError,
-    pub reason: String,
-}
-
-impl Trouble {
-    /// An error, and what the client said about it, less how often and how long, which differ from time to time.
-    pub fn new(error: KafkaError, said: Option<String>) -> Self {
-        let reason = said.unwrap_or_else(|| error.to_string());
-        let reason = reason.split(" (after ").next().unwrap_or(&reason).to_owned();
-        Self { error, reason }
-    }
-}
-
-/// An error of the client as one of ours. A property's value is not repeated: it may be a secret.
-pub(super) fn failed(context: &str, error: &KafkaError) -> IngestError {
-    match error {
-        KafkaError::ClientConfig(_, reason, key, _) => {
-            IngestError::Kafka { context: format!("property {key}"), reason: reason.clone() }
-        }
-        _ => IngestError::Kafka { context: context.to_owned(), reason: error.to_string() },
-    }
-}
 
 impl Reader {
     /// What an error event means.
@@ -148,7 +47,7 @@ impl Reader {
             _ => match NotYet::of(&error, reason) {
                 NotYet::Refused(reason) => self.refused(reason),
                 other => {
-                    self.heard(other.reason());
+                    self.heard(&error, other.reason());
                     Ok(())
                 }
             },
@@ -157,11 +56,15 @@ impl Reader {
 
     /// A refusal ends the run, unless it follows, was connected and the refusals are new.
     fn refused(&mut self, reason: String) -> Result<(), SourceError> {
-        let since = *self.refused_since.get_or_insert_with(Instant::now);
-        if self.env.mode == Mode::Once || self.cluster.is_empty() || since.elapsed() >= REFUSED_FOR {
+        let now = Instant::now();
+        let (first, last) = self.refused.unwrap_or((now, now));
+        let first = if last.elapsed() > FORGOTTEN_AFTER { now } else { first };
+        self.refused = Some((first, now));
+        if self.env.mode == Mode::Once || self.cluster.is_empty() || first.elapsed() >= REFUSED_FOR {
             return Err(IngestError::Refused { reason }.into());
         }
-        self.heard(&reason);
+        self.say(&reason);
+        self.trouble = Some(reason);
         Ok(())
     }
 
@@ -223,7 +126,7 @@ impl Reader {
             NotYet::Refused(reason) => self.refused(reason.clone())?,
             NotYet::Unknown(reason) if waited > UNKNOWN_FOR => {
                 return Err(GaveUp::Unknown(IngestError::Kafka { context: what.to_owned(), reason: reason.clone() }));
-            },
+            }
             _ if self.env.mode == Mode::Once && waited > self.env.patience => {
                 // What the client said of its own accord tells more than that no answer came.
                 let reason = self.trouble.take().unwrap_or_else(|| not_yet.reason().to_owned());
@@ -247,9 +150,7 @@ impl Reader {
             match NotYet::of(&trouble.error, trouble.reason.clone()) {
                 NotYet::Refused(reason) => refusals.push(reason),
                 not_yet => {
-                    if !matches!(trouble.error, KafkaError::PartitionEOF(_)) {
-                        self.heard(not_yet.reason());
-                    }
+                    self.heard(&trouble.error, not_yet.reason());
                     self.late.push(trouble);
                 }
             }
@@ -257,7 +158,15 @@ impl Reader {
         refusals.into_iter().try_for_each(|reason| self.refused(reason))
     }
 
-    fn heard(&mut self, reason: &str) {
+    /// An error that is waited for; those that say nothing of their own are left out.
+    fn heard(&mut self, error: &KafkaError, reason: &str) {
+        let is_news = !matches!(
+            error.rdkafka_error_code(),
+            None | Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AllBrokersDown)
+        );
+        if !is_news {
+            return;
+        }
         self.say(reason);
         self.trouble = Some(reason.to_owned());
     }
@@ -265,7 +174,7 @@ impl Reader {
     /// A message came: what was wrong is over.
     pub(super) fn is_well(&mut self) {
         if self.trouble.is_some() {
-            (self.trouble, self.refused_since) = (None, None);
+            (self.trouble, self.refused) = (None, None);
         }
     }
 
@@ -285,31 +194,5 @@ impl Reader {
         if let Some((partition, end)) = partition.and_then(|partition| partition.end.map(|end| (partition, end))) {
             partition.batch.skip_to(end);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waiting_changes_and_what_it_does_not() {
-        let of = |code, reason: &str| NotYet::of(&KafkaError::MessageConsumption(code), reason.to_owned());
-        let said = |reason: &str| reason.to_owned();
-        assert_eq!(of(RDKafkaErrorCode::BrokerTransportFailure, "down"), NotYet::Away(said("down")));
-        assert_eq!(of(RDKafkaErrorCode::Authentication, "no"), NotYet::Refused(said("no")));
-        assert_eq!(of(RDKafkaErrorCode::SSL, "verify failed"), NotYet::Refused(said("verify failed")));
-        let cut = "SSL transport error: Connection reset by peer";
-        assert_eq!(of(RDKafkaErrorCode::SSL, cut), NotYet::Away(said(cut)));
-        assert_eq!(of(RDKafkaErrorCode::UnknownPartition, "t"), NotYet::Unknown(said("t")));
-    }
-
-    #[test]
-    fn a_property_that_is_refused_keeps_its_value_to_itself() {
-        let mut client = rdkafka::ClientConfig::new();
-        client.set("sasl.pasword", "hunter2");
-        let error = client.create::<rdkafka::consumer::BaseConsumer>().err().expect("no such property");
-        let text = failed("making a client", &error).to_string();
-        assert!(text.contains("sasl.pasword") && !text.contains("hunter2"), "{text}");
     }
 }
