@@ -80,7 +80,7 @@ impl Reader {
     }
 
     fn unassign(&mut self, keys: &[TopicPartition]) -> Result<(), SourceError> {
-        if self.consumer.rebalance_protocol() != RebalanceProtocol::Cooperative {
+        if !matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
             self.partitions.clear();
         }
         self.unassign_only(keys)
