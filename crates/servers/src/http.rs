@@ -9,7 +9,8 @@ pub(crate) fn send(request: HttpRequest) -> Option<(u16, String)> {
     let sender = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let client = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).expect("a client");
+            let client =
+                ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).expect("a client");
             let answer = client.execute(request).await.ok()?;
             let status = answer.status().as_u16();
             let body = answer.into_body().bytes().await.ok()?;

@@ -98,7 +98,8 @@ impl Minio {
     /// When it is refused.
     #[track_caller]
     pub fn create_bucket(&self, name: &str) {
-        let (status, body) = self.signed(http::request("PUT", &format!("{}/{name}", self.endpoint()), String::new()), "s3");
+        let (status, body) =
+            self.signed(http::request("PUT", &format!("{}/{name}", self.endpoint()), String::new()), "s3");
         assert_eq!(status, 200, "bucket {name}: {body}");
     }
 
@@ -141,11 +142,8 @@ impl Minio {
     }
 
     #[track_caller]
-    fn signed(&self, mut request: HttpRequest, service: &str) -> (u16, String) {
-        let Keys { id, secret, token } = self.keys();
-        let credential = AwsCredential { key_id: id, secret_key: secret, token };
-        AwsAuthorizer::new(&credential, service, REGION).authorize(&mut request, None);
-        http::send(request).expect("minio is running")
+    fn signed(&self, request: HttpRequest, service: &str) -> (u16, String) {
+        send_signed(request, service, self.keys()).expect("minio is running")
     }
 
     /// SIGTERM, and waits.
@@ -180,7 +178,9 @@ impl Minio {
         minio.env_clear().env("HOME", self.folder.path()).env("MINIO_UPDATE", "off").env("MINIO_BROWSER", "off");
         minio.env("MINIO_ROOT_USER", &running.root.id).env("MINIO_ROOT_PASSWORD", &running.root.secret);
         let mut process = Process::start("minio", &minio, &self.folder.path().join("log"));
-        process.ready(|| http::is_well(&format!("{}/minio/health/ready", self.endpoint())));
+        // Its own health checks are answered before it takes requests.
+        let list = || http::request("GET", &format!("{}/", self.endpoint()), String::new());
+        process.ready(|| send_signed(list(), "s3", running.root.clone()).filter(|(status, _)| *status == 200));
         running.process = Some(process);
     }
 
@@ -194,4 +194,10 @@ impl Minio {
     fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn send_signed(mut request: HttpRequest, service: &str, keys: Keys) -> Option<(u16, String)> {
+    let credential = AwsCredential { key_id: keys.id, secret_key: keys.secret, token: keys.token };
+    AwsAuthorizer::new(&credential, service, REGION).authorize(&mut request, None);
+    http::send(request)
 }

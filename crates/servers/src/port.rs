@@ -27,7 +27,8 @@ impl Port {
         for _ in 0..COUNT {
             let place = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).into());
             let number = FIRST + u16::try_from(place % u32::from(COUNT)).expect("less than COUNT");
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(number.to_string()));
+            let file =
+                OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(number.to_string()));
             let lock = file.expect("a file of the temporary folder");
             if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", number)).is_ok() {
                 return Self { number, _lock: lock };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message as _, OwnedMessage};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -79,7 +79,9 @@ fn clients_show_passwords_and_certificates() {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", kafka.bootstrap_servers_of(listener)).set("log_level", "0");
         client.set("security.protocol", listener.name());
-        settings.iter().for_each(|(key, value)| drop(client.set(*key, *value)));
+        for (key, value) in settings {
+            client.set(*key, *value);
+        }
         client
     };
     let tls = kafka.certificates();
@@ -90,9 +92,11 @@ fn clients_show_passwords_and_certificates() {
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
         for listener in [Listener::SaslPlaintext, Listener::SaslSsl] {
             let user = ("sasl.username", USER);
-            let settings = [("sasl.mechanism", mechanism.name()), user, ("sasl.password", PASSWORD), with_certificate[0]];
+            let settings =
+                [("sasl.mechanism", mechanism.name()), user, ("sasl.password", PASSWORD), with_certificate[0]];
             assert_eq!(read(&client(listener, &settings), "t", 0, 1).len(), 1, "{mechanism:?} {listener:?}");
-            let settings = [("sasl.mechanism", mechanism.name()), user, ("sasl.password", "wrong"), with_certificate[0]];
+            let settings =
+                [("sasl.mechanism", mechanism.name()), user, ("sasl.password", "wrong"), with_certificate[0]];
             let refused: BaseConsumer = client(listener, &settings).create().expect("a client");
             assert!(refused.fetch_metadata(None, Duration::from_secs(2)).is_err(), "{mechanism:?} {listener:?}");
         }

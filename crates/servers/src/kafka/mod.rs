@@ -10,12 +10,13 @@ pub use certificates::Certificates;
 pub use listener::{Listener, Mechanism, PASSWORD, USER};
 pub use message::{Message, Place};
 
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use tempfile::TempDir;
 
 use crate::{install, wait};
@@ -83,7 +84,7 @@ impl Kafka {
         let bootstrap: Vec<_> = Listener::ALL.map(bootstrap).into();
         let admin = plain(&bootstrap[0].1).create().expect("a client");
         let kafka = Self { nodes: Mutex::new(nodes), admin, bootstrap, certificates, _folder: folder };
-        kafka.wait_for_brokers(options.nodes);
+        kafka.wait_for_brokers();
         Some(kafka)
     }
 
@@ -136,20 +137,23 @@ impl Kafka {
         self.node(node).signal("CONT");
     }
 
-    /// Starts a broker again on its ports and data, and waits until the cluster counts it.
+    /// Starts a broker again on its ports and data, and waits until all that run answer and know each other.
     pub fn restart(&self, node: usize) {
         self.node(node).restart();
-        let running = self.lock().iter().filter(|node| node.is_running()).count();
-        self.wait_for_brokers(running);
+        self.wait_for_brokers();
     }
 
-    fn wait_for_brokers(&self, count: usize) {
-        let known = || {
-            self.lock().iter_mut().for_each(Node::assert_alive);
-            let metadata = self.admin.inner().fetch_metadata(None, std::time::Duration::from_secs(1)).ok()?;
-            (metadata.brokers().len() >= count).then_some(())
-        };
-        wait::until("kafka: brokers that know each other", known);
+    /// Each broker is asked at its own address: others may still speak of one as it was before it went.
+    fn wait_for_brokers(&self) {
+        let running: Vec<_> = self.lock().iter().filter(|node| node.is_running()).map(Node::plain_address).collect();
+        for address in &running {
+            let client: BaseConsumer = plain(address).create().expect("a client");
+            wait::until(&format!("kafka: an answer of the broker at {address}"), || {
+                self.lock().iter_mut().for_each(Node::assert_alive);
+                let metadata = client.fetch_metadata(None, Duration::from_secs(1)).ok()?;
+                (metadata.brokers().len() >= running.len()).then_some(())
+            });
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Node>> {

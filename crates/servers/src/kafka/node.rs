@@ -100,6 +100,11 @@ impl Node {
         self.listeners.iter().find(|(kind, _)| *kind == listener).map(|(_, port)| port.address())
     }
 
+    /// Where the listener is that each node has.
+    pub fn plain_address(&self) -> String {
+        self.address(Listener::Plaintext).expect("each node has a plain listener")
+    }
+
     fn properties(&self) -> PathBuf {
         self.folder.join("server.properties")
     }
