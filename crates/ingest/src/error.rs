@@ -116,7 +116,7 @@ pub enum IngestError {
     /// Messages expired before they were read.
     #[error(
         "{topic}/{partition}: {gone} messages are gone: the table stands at offset {position}, the broker's earliest is \
-         {earliest}"
+         {earliest} (ingest --accept-gap goes on without them)"
     )]
     Expired {
         /// The topic.
@@ -131,13 +131,31 @@ pub enum IngestError {
         gone: i64,
     },
     /// The topic is not the one that was read before.
-    #[error("{topic}/{partition} is not the log that the table was read from: {reason}")]
+    #[error(
+        "{log} is not the log that the table was read from: {reason} (ingest --accept-gap goes on with what is there)"
+    )]
     Recreated {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
+        /// The topic, or the partition of it that shows it.
+        log: String,
         /// How that shows.
+        reason: String,
+    },
+    /// The contract starts at an offset that the broker does not have.
+    #[error("{partition}: the contract starts at offset {offset}, but the broker has {earliest} up to {end}")]
+    NoSuchStart {
+        /// The topic and partition.
+        partition: String,
+        /// The offset that the contract names.
+        offset: i64,
+        /// The earliest offset of the broker.
+        earliest: i64,
+        /// The offset of the next message.
+        end: i64,
+    },
+    /// The broker was reached and refuses: credentials, certificates, rights, settings of the group.
+    #[error("kafka refuses: {reason}")]
+    Refused {
+        /// What the broker or the client said.
         reason: String,
     },
     /// The Kafka client failed for good.

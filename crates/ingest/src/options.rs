@@ -78,6 +78,11 @@ pub struct IngestOptions {
     pub flush: FlushPolicy,
     /// Client properties of Kafka by librdkafka's names; streams are read from Kafka if `bootstrap.servers` is given.
     pub kafka: BTreeMap<String, String>,
+    /// In once mode, how long a Kafka broker may be away, or silent, before the stream gives up.
+    pub patience: Duration,
+    /// Streams that go on behind messages that expired unread, and with a topic that was made anew. What was accepted is
+    /// recorded: [`crate::StreamReport::gaps`].
+    pub accept_gaps: Vec<String>,
     /// Reads from the simulator instead of any other source.
     pub simulator: Option<sim::SimConfig>,
     /// In follow mode, how long a landing file must look the same before it is accepted.
@@ -99,6 +104,8 @@ impl Default for IngestOptions {
             mode: Mode::Once,
             flush: FlushPolicy::default(),
             kafka: BTreeMap::new(),
+            patience: Duration::from_secs(300),
+            accept_gaps: Vec::new(),
             simulator: None,
             settle: Duration::from_secs(2),
             look_every: Duration::from_secs(2),

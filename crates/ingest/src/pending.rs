@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schema::Contract;
 use tokio::time::Instant;
 
-use crate::Counts;
+use crate::{Counts, Gap};
 
 /// What the commits of a sink add up to.
 #[derive(Debug, Default, Clone)]
@@ -23,6 +23,8 @@ pub(crate) struct Totals {
     pub warnings: Vec<u64>,
     /// Stored rows whose local time does not exist or exists twice.
     pub clock_warnings: u64,
+    /// Gaps of logs that the user accepted.
+    pub gaps: Vec<Gap>,
 }
 
 /// Rows and positions that are not committed yet.
@@ -42,6 +44,8 @@ pub(crate) struct Pending {
     pub since: Option<Instant>,
     /// Counts of records behind which no position was reached yet.
     pub open: Counts,
+    /// Gaps of logs that the user accepted.
+    pub gaps: Vec<Gap>,
 }
 
 impl Pending {
@@ -70,6 +74,7 @@ impl Totals {
         self.counts += counts;
         self.bytes += pending.bytes;
         self.commits += 1;
+        self.gaps.extend_from_slice(&pending.gaps);
         self.version = Some(version);
         self.clock_warnings += pending.clock_warnings;
         add_each(&mut self.warnings, &pending.warnings);
@@ -84,7 +89,7 @@ pub(crate) fn add_each(sums: &mut Vec<u64>, parts: &[u64]) {
     }
 }
 
-/// What a commit says about its counts (ENGINE.md, rule 8), in all and per input.
+/// What a commit says about its counts (ENGINE.md, rule 8), in all and per input, and about gaps that were accepted.
 pub(crate) fn info(pending: &Pending) -> serde_json::Map<String, serde_json::Value> {
     let sum = pending.sum();
     let per_input: serde_json::Map<_, _> =
@@ -94,6 +99,10 @@ pub(crate) fn info(pending: &Pending) -> serde_json::Map<String, serde_json::Val
         info.extend(all);
     }
     info.insert("inputs".to_owned(), per_input.into());
+    if !pending.gaps.is_empty() {
+        let gaps: Vec<_> = pending.gaps.iter().map(|gap| serde_json::json!(gap)).collect();
+        info.insert("gaps".to_owned(), gaps.into());
+    }
     info
 }
 

@@ -74,6 +74,17 @@ impl<'a> Named<'a> {
                 }
             }
         }
+        let with_topics = || env.project.contracts.values().filter(|contract| contract.kafka.is_some());
+        for name in &options.accept_gaps {
+            if !with_topics().any(|contract| contract.name == *name) {
+                let names: Vec<&str> = with_topics().map(|contract| contract.name.as_str()).collect();
+                return Err(IngestError::Option {
+                    key: "accept-gap".to_owned(),
+                    value: name.clone(),
+                    expected: format!("a stream that has a topic: {}", names.join(", ")),
+                });
+            }
+        }
         Ok(Self(named))
     }
 
@@ -177,6 +188,8 @@ impl Planner<'_> {
                 properties: self.options.kafka.clone(),
                 mode: self.options.mode,
                 flush: self.options.flush.clone(),
+                patience: self.options.patience,
+                accept_gap: self.options.accept_gaps.contains(&self.contract.name),
             };
             let source = KafkaSource::new(self.env.lake.clone(), Arc::clone(&self.contract), spec.clone(), settings);
             opened.push(Opened { source: source.map(|s| Box::new(s) as Box<dyn Source>), files: false });

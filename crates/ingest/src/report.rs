@@ -16,7 +16,8 @@ pub struct Counts {
     pub stored: u64,
     /// Records stored as quarantined rows, with reason and raw bytes.
     pub quarantined: u64,
-    /// Places of the log that held no record (transaction markers, compacted away).
+    /// Places of the log that held no record: transaction markers, aborted or compacted away, tombstones where the
+    /// contract skips them.
     pub skipped: u64,
 }
 
@@ -95,6 +96,16 @@ pub struct FileCounts {
     pub waiting: u64,
 }
 
+/// Messages that are gone, or a topic that was made anew, where the user had the run go on all the same
+/// (`--accept-gap`). It stands in the commit that goes on behind it and in the run's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The input behind the gap, `kafka:<cluster>/<topic>/<partition>`.
+    pub input: String,
+    /// What is missing, as the error said it.
+    pub reason: String,
+}
+
 /// What one source of one stream gave.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct StreamReport {
@@ -110,6 +121,8 @@ pub struct StreamReport {
     pub files: FileCounts,
     /// Landing files that need a word, at most [`MAX_NOTES`] of them.
     pub notes: Vec<FileNote>,
+    /// Gaps that the user accepted.
+    pub gaps: Vec<Gap>,
     /// Stored rows that break a warning rule of the contract, by rule.
     pub warnings: BTreeMap<String, u64>,
     /// Commits made to the Bronze table.

@@ -114,6 +114,7 @@ pub(crate) async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
             report.bytes = totals.bytes;
             report.commits = totals.commits;
             report.version = totals.version;
+            report.gaps = std::mem::take(&mut totals.gaps);
             report.warnings = totals.named_warnings(&job.contract);
             source.report(&mut report);
             run.progress.event(ProgressEvent::Finished { stream: &job.contract.name });

@@ -171,6 +171,10 @@ impl<'a> Sink<'a> {
                 self.whole = true;
                 self.commit_if_due().await
             }
+            Event::Gap(gap) => {
+                self.pending.gaps.push(gap);
+                Ok(())
+            }
             Event::Alone => {
                 self.commit().await?;
                 self.alone = true;

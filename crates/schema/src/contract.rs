@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use crate::{Field, Location, SchemaError, TableName};
+use crate::{Field, KafkaSpec, Location, SchemaError, TableName};
 
 /// A stream's contract.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Contract {
     pub drift: Drift,
     /// Which rows keep their raw bytes; default [`RawPolicy::Errors`].
     pub raw: RawPolicy,
-    /// The Kafka topic, if the stream has one.
+    /// The Kafka topics, if the stream has any.
     pub kafka: Option<KafkaSpec>,
     /// The landing files, if the stream has them.
     pub files: Option<FilesSpec>,
@@ -82,25 +82,6 @@ pub enum RawPolicy {
     Errors,
     /// All.
     All,
-}
-
-/// A Kafka topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KafkaSpec {
-    /// The topic's name.
-    pub topic: String,
-    /// Where a partition that was never read starts; default [`KafkaStart::Earliest`].
-    pub start: KafkaStart,
-}
-
-/// Where the first read of a partition starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KafkaStart {
-    /// At the oldest message that the broker still has.
-    #[default]
-    Earliest,
-    /// With the next message that arrives.
-    Latest,
 }
 
 /// Landing files.

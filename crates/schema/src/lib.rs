@@ -32,6 +32,7 @@ mod dated;
 mod error;
 mod evolve;
 mod field;
+mod kafka;
 mod model;
 mod name;
 mod project;
@@ -47,10 +48,11 @@ pub use bronze::{
     MENDED_REVISION, PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS, system_fields,
 };
 pub use check::{Check, Gate, Severity, Share};
-pub use contract::{Contract, Drift, FilesSpec, Format, KafkaSpec, KafkaStart, RawPolicy, Rule, SetName, StopRule};
+pub use contract::{Contract, Drift, FilesSpec, Format, RawPolicy, Rule, SetName, StopRule};
 pub use error::{Location, SchemaError};
 pub use evolve::{SchemaChange, evolve};
 pub use field::{Field, FieldType};
+pub use kafka::{KafkaSpec, KafkaStart, Tombstones, is_pattern};
 pub use model::{ColumnDoc, Feed, Kept, Model};
 pub use name::{Layer, TableName};
 pub use project::{Project, SourceFile};

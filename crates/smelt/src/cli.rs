@@ -149,6 +149,13 @@ pub struct IngestArgs {
     /// 4. With this flag the day must be there even if no file of it is, and later days are not due yet.
     #[arg(long, value_name = "DAY", num_args = 0..=1, default_missing_value = "yesterday", conflicts_with = "follow")]
     pub day: Option<Day>,
+    /// Go on with this stream although messages expired before they were read, or its topic was made anew; what is
+    /// missing is recorded with the commit and the run
+    ///
+    /// A run stops at such a gap, because nothing may be missing in silence. With this flag it goes on at the oldest
+    /// message that the broker has; of a topic that was made anew all messages are read, as another log (topic#2).
+    #[arg(long = "accept-gap", value_name = "STREAM", conflicts_with = "follow")]
+    pub accept_gaps: Vec<String>,
     /// Take what is there and end (the default)
     #[arg(long, conflicts_with = "follow")]
     pub once: bool,
@@ -286,10 +293,11 @@ pub struct SqlArgs {
 #[derive(Debug, Args)]
 #[command(long_about = "Tables, their versions, and how far they are behind: one row a table.\n\n\
     quarantined and open: records of Bronze that were set aside, and those not mended since; quarantine_rate: open ones of \
-    all that were delivered. behind: upstream versions not yet consumed; waiting_s: how long the oldest rows in them have \
-    waited. newest_event: the newest event that has reached the table. tombstones: files that were removed and are not \
-    vacuumed. last_run_s and last_run_rows: the seconds of the last run that committed to the table, and the records or \
-    upstream rows that it took; empty where none of the newest 200 runs did.")]
+    all that were delivered. behind: upstream versions not yet consumed; messages_behind: messages of topics not yet \
+    consumed, as the brokers say within 3 s; waiting_s: how long the oldest rows in upstream versions have waited. \
+    newest_event: the newest event that has reached the table. tombstones: files that were removed and are not vacuumed. \
+    last_run_s and last_run_rows: the seconds of the last run that committed to the table, and the records or upstream \
+    rows that it took; empty where none of the newest 200 runs did.")]
 #[command(after_help = "Examples:\n  smelt status\n  smelt status --format json")]
 pub struct StatusArgs {
     /// The result's form.

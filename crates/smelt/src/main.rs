@@ -6,6 +6,7 @@ mod cli;
 mod cmd;
 mod day;
 mod exit;
+mod kafka;
 mod logging;
 mod memory;
 mod output;

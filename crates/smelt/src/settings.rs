@@ -2,7 +2,6 @@
 //!
 //! Every setting has a default, so that the file may be absent. A component is handed only its own part.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,6 +10,7 @@ use toml::{Table, Value};
 
 use crate::day::Zone;
 use crate::exit::Usage;
+use crate::kafka::{KafkaProperties, is_secret};
 use crate::units::{ByteSize, Span};
 
 /// All settings, with the names that `smelt.toml` uses.
@@ -36,7 +36,7 @@ pub struct Settings {
     /// Who is told when a gate or a check fails.
     pub alerts: Alerts,
     /// Properties of the Kafka client, by librdkafka's names; without `bootstrap.servers` no topic is read.
-    pub kafka: BTreeMap<String, String>,
+    pub kafka: KafkaProperties,
 }
 
 /// `[limits]`
@@ -65,6 +65,8 @@ pub struct Ingest {
     pub flush_interval: Span,
     /// With `--follow`, a landing file is taken when it looked the same twice, this far apart.
     pub settle: Span,
+    /// Without `--follow`, how long a Kafka broker may be away or silent before its streams give up.
+    pub patience: Span,
 }
 
 /// `[refine]`
@@ -119,7 +121,7 @@ impl Default for Settings {
             store: Store::default(),
             maintain: Maintain::default(),
             alerts: Alerts::default(),
-            kafka: BTreeMap::new(),
+            kafka: KafkaProperties::default(),
         }
     }
 }
@@ -142,6 +144,7 @@ impl Default for Ingest {
             flush_bytes: ByteSize(512 << 20),
             flush_interval: Span(std::time::Duration::from_secs(1)),
             settle: Span(std::time::Duration::from_secs(2)),
+            patience: Span(std::time::Duration::from_secs(300)),
         }
     }
 }
@@ -200,8 +203,9 @@ impl Settings {
         let mut table = match std::fs::read_to_string(&path) {
             Ok(text) => {
                 // Parsed alone first, so that an error has its line.
-                toml::from_str::<Settings>(&text).map_err(|error| Usage(format!("{}: {}", path.display(), error)))?;
-                text.parse::<Table>().map_err(|error| Usage(format!("{}: {error}", path.display())))?
+                let wrong = |error| Usage(format!("{}: {}", path.display(), shown(&error, &text)));
+                toml::from_str::<Settings>(&text).map_err(wrong)?;
+                text.parse::<Table>().map_err(wrong)?
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Table::new(),
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
@@ -222,6 +226,16 @@ impl Settings {
             apply(&mut table, key, value).map_err(|error| Usage(format!("--set {key}: {error}")))?;
         }
         Settings::deserialize(table).map_err(|error| Usage(error.to_string()).into())
+    }
+}
+
+/// What is wrong with the file; the line itself only where no secret stands in it.
+fn shown(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.lines().count().max(1);
+    match text.lines().nth(number - 1) {
+        Some(line) if is_secret(line) => format!("line {number}: {}", error.message()),
+        _ => error.to_string(),
     }
 }
 
@@ -336,7 +350,7 @@ mod tests {
             &[("SMELT_KAFKA_BOOTSTRAP_SERVERS", "h:1")],
             &["kafka.client.id=me"],
         );
-        let kafka = settings.expect("valid").kafka;
+        let kafka = settings.expect("valid").kafka.0;
         assert_eq!(kafka.get("bootstrap.servers").map(String::as_str), Some("h:1"));
         assert_eq!(kafka.get("client.id").map(String::as_str), Some("me"));
     }
@@ -354,6 +368,14 @@ mod tests {
         assert!(error.contains("SMELT_SLACK_URL") && !error.contains("s3cret"), "{error}");
         let error = load("[alerts]\nslack_url_env = \"https://hooks/s3cret\"\n", &[], &[]).expect_err("no name");
         assert!(error.contains("name of a variable") && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_line_with_a_secret_is_not_shown() {
+        let error = load("[kafka]\nsasl.password = \"hunter2\n", &[], &[]).expect_err("no end of the text");
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+        let error = load("[kafka]\nclient.id = \"me\n", &[], &[]).expect_err("no end of the text");
+        assert!(error.contains("client.id"), "{error}");
     }
 
     #[test]

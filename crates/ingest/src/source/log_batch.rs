@@ -69,9 +69,15 @@ impl LogBatch {
         self.next
     }
 
-    /// Whether nothing was gathered.
+    /// Whether there is nothing to hand on, neither messages nor places that were skipped.
     pub fn is_empty(&self) -> bool {
-        self.offsets.is_empty()
+        self.offsets.is_empty() && self.skipped == 0
+    }
+
+    /// Goes on at `offset`, if that is further: what lies before it is counted as skipped.
+    pub fn skip_to(&mut self, offset: i64) {
+        self.skipped += u64::try_from(offset - self.next).unwrap_or(0);
+        self.next = self.next.max(offset);
     }
 
     /// Adds a message. One below the next offset was handed on before and is ignored; offsets that are left out are
@@ -80,7 +86,7 @@ impl LogBatch {
         if message.offset < self.next {
             return;
         }
-        self.skipped += u64::try_from(message.offset - self.next).unwrap_or(0);
+        self.skip_to(message.offset);
         self.next = message.offset + 1;
         let payload = message.payload.unwrap_or_default();
         let kept = if payload.len() > self.max_record {
@@ -117,6 +123,9 @@ impl LogBatch {
         }
         let reached =
             Reached { input: Arc::clone(&self.input), to: self.next, skipped: std::mem::take(&mut self.skipped) };
+        if self.offsets.is_empty() {
+            return Some(Event::Reached(reached));
+        }
         let keys = std::mem::take(&mut self.keys);
         let capacity = self.bytes.len();
         let raw = RawBatch {
@@ -159,6 +168,11 @@ mod tests {
         assert_eq!(raw.arrived_at, ArrivedAt::Each(vec![50, 60, 90]));
         assert_eq!((reached.input.as_ref(), reached.to, reached.skipped), ("kafka:c/t/3", 10, 2));
         assert!(batch.seal().is_none());
+        batch.skip_to(10);
+        assert!(batch.is_empty() && batch.seal().is_none());
+        batch.skip_to(13);
+        let Some(Event::Reached(reached)) = batch.seal() else { panic!("no message, and further") };
+        assert_eq!((reached.to, reached.skipped), (13, 3));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use store::Snapshot;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::records::RawBatch;
-use crate::{IngestError, StreamReport};
+use crate::{Gap, IngestError, StreamReport};
 
 /// What a source says, in order.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) enum Event {
     Records(RawBatch, Option<Reached>),
     /// The source got further without records.
     Reached(Reached),
+    /// What comes next lies behind a gap that the user accepted: the next commit says so.
+    Gap(Gap),
     /// Commit what was reached: from here to the next [`Reached`] stands alone, so that it may be discarded.
     Alone,
     /// Forget all since [`Event::Alone`].

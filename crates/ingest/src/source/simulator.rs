@@ -30,7 +30,7 @@ impl SimulatorSource {
         let wrong = |reason: String| IngestError::NotConfigured { stream: contract.name.clone(), why: reason };
         let stream: sim::Stream = contract.name.parse().map_err(|e: sim::SimError| wrong(e.to_string()))?;
         let simulation = Simulation::new(config.clone()).map_err(|e| wrong(e.to_string()))?;
-        let topic = contract.kafka.as_ref().map_or(&contract.name, |kafka| &kafka.topic).clone();
+        let topic = contract.kafka.as_ref().and_then(|kafka| kafka.topic()).unwrap_or(&contract.name).to_owned();
         Ok(Self { stream, cluster: cluster(config), topic, simulation, contract })
     }
 }

@@ -4,11 +4,9 @@ use chrono_tz::Tz;
 
 use crate::name::is_identifier;
 use crate::text::field::fields;
+use crate::text::kafka::kafka;
 use crate::text::table::{Table, Toml, Value, closest};
-use crate::{
-    Contract, Drift, Field, FieldType, FilesSpec, Format, KafkaSpec, KafkaStart, RawPolicy, Rule, SchemaError, SetName,
-    StopRule,
-};
+use crate::{Contract, Drift, Field, FieldType, FilesSpec, Format, RawPolicy, Rule, SchemaError, SetName, StopRule};
 
 const KEYS: &[&str] = &[
     "description",
@@ -116,16 +114,6 @@ fn time_zone(table: &Table<'_>) -> Result<Tz, SchemaError> {
     let Some(value) = table.get("time_zone") else { return Ok(Tz::UTC) };
     let expected = "an IANA time zone, for example \"Europe/Berlin\"";
     value.text(expected)?.parse().map_err(|_| value.wrong(expected))
-}
-
-fn kafka(table: &Table<'_>) -> Result<Option<KafkaSpec>, SchemaError> {
-    let Some(value) = table.get("kafka") else { return Ok(None) };
-    let table = value.table(&["topic", "start"], "a table such as { topic = \"sales\" }")?;
-    let start = [("earliest", KafkaStart::Earliest), ("latest", KafkaStart::Latest)];
-    Ok(Some(KafkaSpec {
-        topic: table.text("topic", "the name of a topic")?,
-        start: table.get("start").map_or(Ok(KafkaStart::Earliest), |v| v.choice(&start))?,
-    }))
 }
 
 fn files(table: &Table<'_>) -> Result<Option<FilesSpec>, SchemaError> {

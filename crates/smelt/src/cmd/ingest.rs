@@ -59,7 +59,9 @@ fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
             bytes: settings.ingest.flush_bytes.0,
             interval: settings.ingest.flush_interval.0,
         },
-        kafka: settings.kafka.clone(),
+        kafka: settings.kafka.0.clone(),
+        patience: settings.ingest.patience.0,
+        accept_gaps: args.accept_gaps.clone(),
         settle: settings.ingest.settle.0,
         threads: settings.limits.cores(),
         ..IngestOptions::default()
@@ -75,6 +77,9 @@ pub fn summarise(report: &IngestReport) {
         say(&line(stream));
         for (rule, rows) in &stream.warnings {
             say(&format!("  warning: {rule}: {}", counted(*rows, "row")));
+        }
+        for gap in &stream.gaps {
+            say(&format!("  accepted: {}: {}", gap.input, gap.reason));
         }
         if let Some(error) = &stream.error {
             say(&format!("  failed: {error}"));

@@ -19,7 +19,7 @@ impl Random {
         Random(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    fn from_env() -> Random {
+    pub fn from_env() -> Random {
         let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_240_105);
         println!("TEST_SEED={seed}");
         Random(seed)

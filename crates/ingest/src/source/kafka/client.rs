@@ -13,9 +13,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A consumer that is closed on a thread of its own when it is dropped, and waited for only so long.
 ///
-/// The drop of `BaseConsumer` (rdkafka 0.39) polls until the client has closed, without a limit; after a broker went down
-/// and came back, librdkafka was seen never to get there. Nothing rests on the close: positions are the table's, and the
-/// group drops a member that is silent.
+/// The drop of `BaseConsumer` (rdkafka 0.39) polls until the client has closed, without a limit, and librdkafka waits for
+/// offset commits that a broker which is away did not take. Nothing rests on the close: positions are the table's, and
+/// the group drops a member that is silent.
 pub(super) struct Client(Option<BaseConsumer<Context>>);
 
 impl Client {

@@ -1,85 +1,79 @@
 //! The consumer's loop, on a thread of its own: poll, gather, hand on; carry out rebalances; tell the broker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use schema::KafkaStart;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use schema::KafkaSpec;
 use store::{Lake, Snapshot};
 
 use super::Committed;
+use super::checker::Checker;
 use super::client::Client;
-use super::context::{Change, Context, give_back};
-use super::position::{AtOffset, Checker, Watermarks, compare, first_offset, last_stored};
-use crate::source::log_batch::{LogBatch, Message, input};
-use crate::source::{Closed, Event, NotSent, Outlet, Reached, SourceError};
+use super::config::refresh_interval;
+use super::context::{Change, Context, give_back, take_unread};
+use super::not_yet::{NotYet, Trouble, failed};
+use super::ownership::names;
+use super::partitions::{Partitions, Taken, TopicPartition};
+use super::topics::Topics;
+use crate::source::{Outlet, SourceError};
 use crate::{IngestError, Mode};
 
 /// The longest that the loop waits for a message before it looks at other things.
 const POLL: Duration = Duration::from_millis(50);
-/// The longest wait for one answer of the broker.
-const ANSWER: Duration = Duration::from_secs(5);
-/// In once mode, how long a broker may be away before the run gives up.
-const ONCE_PATIENCE: Duration = Duration::from_secs(300);
-/// The client passes over messages with these errors: going on would count them as never sent.
-const UNREADABLE: [RDKafkaErrorCode; 4] = [
-    RDKafkaErrorCode::BadMessage,
-    RDKafkaErrorCode::BadCompression,
-    RDKafkaErrorCode::NotImplemented,
-    RDKafkaErrorCode::MessageSizeTooLarge,
-];
-/// How often the same trouble is put into the log.
-const SAY_EVERY: Duration = Duration::from_secs(30);
-/// How often offsets are committed to the broker.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// How long the sink may be behind before the partitions are paused, so that the group does not miss our polls.
-const PAUSE_AFTER: Duration = Duration::from_secs(5);
+
+/// How soon topics are looked for again when that failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the loop works with.
 pub(super) struct ReaderEnv {
     pub lake: Lake,
     pub stream: String,
-    pub topic: String,
-    pub start: KafkaStart,
+    pub spec: KafkaSpec,
     pub max_record: usize,
     pub client: ClientConfig,
     /// Messages are handed on when the oldest has waited this long.
     pub hand_on_after: Duration,
     pub mode: Mode,
+    /// In once mode, how long a broker may be away before the run gives up.
+    pub patience: Duration,
+    /// Whether to go on behind messages that are gone, and with a topic that was made anew.
+    pub accept_gap: bool,
     pub committed: Committed,
     pub stop: Arc<AtomicBool>,
     pub out: Outlet,
 }
 
-/// A partition that is being read.
-struct Partition {
-    batch: LogBatch,
-    /// In once mode, the offset at which it ends.
-    end: Option<i64>,
-    since: Option<Instant>,
-}
-
 /// The consumer of one stream.
 pub(super) struct Reader {
-    env: ReaderEnv,
-    consumer: Client,
-    checker: Option<Checker>,
-    cluster: String,
-    partitions: BTreeMap<i32, Partition>,
-    /// Error events that came while a batch waited for the sink.
-    late: Vec<KafkaError>,
-    said: Option<(String, Instant)>,
-    told: Instant,
-}
-
-/// An error of the client as one of ours.
-pub(super) fn failed(context: &str, error: &KafkaError) -> IngestError {
-    IngestError::Kafka { context: context.to_owned(), reason: error.to_string() }
+    pub(super) env: ReaderEnv,
+    pub(super) consumer: Client,
+    pub(super) checker: Option<Checker>,
+    /// The cluster's id; empty before the first connection.
+    pub(super) cluster: String,
+    topics: Topics,
+    pub(super) partitions: Partitions,
+    /// The topic that is being read in once mode: one after the other, because the client names the end of a partition
+    /// by the partition's number alone.
+    pub(super) reading: Option<Arc<str>>,
+    /// Partitions that are ours and that the broker did not know when they were to be placed.
+    pub(super) left_out: BTreeSet<TopicPartition>,
+    /// The topics that are subscribed to.
+    subscribed: Vec<Arc<str>>,
+    /// When topics are looked for again.
+    look_at: Instant,
+    /// Error events that came while the loop waited for something.
+    pub(super) late: Vec<Trouble>,
+    /// When the broker refused us first and last, with no message since.
+    pub(super) refused: Option<(Instant, Instant)>,
+    /// What the broker or the client said last, with no message since.
+    pub(super) trouble: Option<String>,
+    /// When which reason was put into the log.
+    pub(super) said: BTreeMap<String, Instant>,
+    pub(super) told: Instant,
 }
 
 impl Reader {
@@ -88,20 +82,26 @@ impl Reader {
         let context = Context::new(&env.stream);
         let consumer: BaseConsumer<Context> =
             env.client.create_with_context(context).map_err(|e| failed("making a client", &e))?;
-        let consumer = Client::new(consumer);
         let mut reader = Self {
+            topics: Topics::new(&env.spec)?,
+            partitions: Partitions::new(&env.spec),
             env,
-            consumer,
+            consumer: Client::new(consumer),
             checker: None,
             cluster: String::new(),
-            partitions: BTreeMap::new(),
+            reading: None,
+            left_out: BTreeSet::new(),
+            subscribed: Vec::new(),
+            look_at: Instant::now(),
             late: Vec::new(),
-            said: None,
+            refused: None,
+            trouble: None,
+            said: BTreeMap::new(),
             told: Instant::now(),
         };
         reader.cluster = reader.patiently("asking for the cluster's id", |reader| {
             let id = reader.consumer.client().fetch_cluster_id(Duration::from_millis(500));
-            id.ok_or_else(|| "no broker answers".to_owned())
+            id.ok_or_else(|| NotYet::Away("no broker answers".to_owned()))
         })?;
         Ok(reader)
     }
@@ -112,52 +112,103 @@ impl Reader {
             Mode::Once => self.read_once(start),
             Mode::Follow => self.follow(),
         };
-        self.tell_broker(true);
+        self.tell_broker_now();
         result
     }
 
     /// Reads all partitions from the table's positions to the ends that they have now, without joining the group.
     fn read_once(&mut self, start: Option<Arc<Snapshot>>) -> Result<(), SourceError> {
-        let topic = self.env.topic.clone();
-        let partitions = self.patiently("asking for the topic's partitions", |reader| {
-            let metadata = reader.consumer.fetch_metadata(Some(&topic), ANSWER).map_err(|e| e.to_string())?;
-            let found = metadata.topics().iter().find(|t| t.name() == topic);
-            let found: Vec<i32> = found.map(|t| t.partitions().iter().map(|p| p.id()).collect()).unwrap_or_default();
-            if found.is_empty() { Err(format!("there is no topic {topic}")) } else { Ok(found) }
-        })?;
-        self.stand(&partitions, start.as_ref())?;
-        let list = self.list(&partitions)?;
-        self.consumer.assign(&list).map_err(|e| failed("assigning partitions", &e))?;
-        let (mut place, mut since) = (self.place(), Instant::now());
-        while self.partitions.values().any(|p| p.end.is_some_and(|end| p.batch.next() < end)) {
-            self.step()?;
-            if place != self.place() {
-                (place, since) = (self.place(), Instant::now());
-            } else if since.elapsed() > ONCE_PATIENCE {
-                let reason = self.said.as_ref().map_or("no message came", |(reason, _)| reason).to_owned();
-                return Err(IngestError::Kafka { context: "reading".to_owned(), reason }.into());
-            }
+        let found = self.patiently("looking for topics", |reader| reader.topics.find(&reader.consumer))?;
+        let partition = |topic: &Arc<str>, id: &i32| TopicPartition { topic: Arc::clone(topic), id: *id };
+        let all = found.iter().flat_map(|(topic, ids)| ids.iter().map(move |id| partition(topic, id)));
+        self.stand(&all.collect::<Vec<_>>(), start.as_ref())?;
+        for topic in found.keys() {
+            self.read_topic(topic)?;
         }
         self.hand_on(Duration::ZERO)?;
         self.env.out.blocking_settle(false)?;
         Ok(())
     }
 
-    /// A number that grows with every message read.
-    fn place(&self) -> i64 {
-        self.partitions.values().map(|partition| partition.batch.next()).sum()
+    fn read_topic(&mut self, topic: &Arc<str>) -> Result<(), SourceError> {
+        let open = self.partitions.open(topic);
+        if open.is_empty() {
+            return Ok(());
+        }
+        self.reading = Some(Arc::clone(topic));
+        self.assign(&open)?;
+        let (mut place, mut since) = (self.partitions.place(), Instant::now());
+        while !self.partitions.open(topic).is_empty() {
+            self.step()?;
+            if place != self.partitions.place() {
+                (place, since) = (self.partitions.place(), Instant::now());
+            } else if since.elapsed() > self.env.patience {
+                let reason = self.trouble.take().unwrap_or_else(|| "no message came".to_owned());
+                return Err(IngestError::Kafka { context: "reading".to_owned(), reason }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Reads what the group assigns, until stopped.
     fn follow(&mut self) -> Result<(), SourceError> {
-        let topic = self.env.topic.clone();
-        self.consumer.subscribe(&[&topic]).map_err(|e| failed("subscribing", &e))?;
+        if !self.topics.can_grow() {
+            self.subscribe(self.topics.names().to_vec())?;
+        }
+        let every = refresh_interval(&self.env.client);
         loop {
+            if Instant::now() >= self.look_at {
+                self.look_at = Instant::now() + every;
+                self.look_for_topics(every)?;
+                self.look_for_partitions()?;
+            }
             self.step()?;
             while let Some(change) = self.consumer.context().next_change() {
                 self.carry_out(change)?;
             }
         }
+    }
+
+    /// Looks whether the broker knows by now what it did not know.
+    fn look_for_partitions(&mut self) -> Result<(), SourceError> {
+        if self.left_out.is_empty() {
+            return Ok(());
+        }
+        let left_out = std::mem::take(&mut self.left_out);
+        self.carry_out(Change::Assigned(left_out.into_iter().collect()))
+    }
+
+    /// Looks whether patterns match other topics than before.
+    fn look_for_topics(&mut self, every: Duration) -> Result<(), SourceError> {
+        if !self.topics.can_grow() {
+            return Ok(());
+        }
+        let found = match self.topics.look(&self.consumer) {
+            Ok(found) => found,
+            Err(not_yet) => {
+                self.say(&format!("looking for topics: {}", not_yet.reason()));
+                self.look_at = Instant::now() + every.min(LOOK_AGAIN);
+                return Ok(());
+            }
+        };
+        // A topic that is named is subscribed to also if it is not there: the client says so.
+        let missing = self.topics.names().iter().filter(|name| !found.contains_key(*name)).cloned();
+        let topics: Vec<Arc<str>> = found.keys().cloned().chain(missing).collect();
+        if topics.is_empty() {
+            self.say(&format!("there is no topic that {} matches", self.env.spec.shown()));
+        }
+        self.subscribe(topics)
+    }
+
+    fn subscribe(&mut self, topics: Vec<Arc<str>>) -> Result<(), SourceError> {
+        if topics == self.subscribed || topics.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+        self.consumer.subscribe(&names).map_err(|e| failed("subscribing", &e))?;
+        tracing::info!(stream = self.env.stream, topics = names.join(", "), "subscribed");
+        self.subscribed = topics;
+        Ok(())
     }
 
     /// One turn: takes what the client has, hands on what waited long enough.
@@ -168,313 +219,30 @@ impl Reader {
         // The first poll may wait, the others take what is there; the clock is read once for all of them.
         let mut wait = POLL;
         for _ in 0..10_000 {
-            let taken = match self.consumer.poll(wait) {
+            match self.poll(wait) {
                 None => break,
-                Some(Ok(message)) => take(&mut self.partitions, &message),
-                Some(Err(error)) => Taken::Error(error),
-            };
-            wait = Duration::ZERO;
-            match taken {
-                Taken::More => {}
-                Taken::Full(partition) => self.hand_on_partition(partition)?,
-                Taken::Error(error) => self.look_into(error)?,
+                Some(Ok(Taken::More)) => self.is_well(),
+                Some(Ok(Taken::Full(partition))) => self.hand_on_partition(&partition)?,
+                Some(Err(trouble)) => self.look_into(trouble)?,
             }
+            wait = Duration::ZERO;
         }
-        for error in std::mem::take(&mut self.late) {
-            self.look_into(error)?;
+        self.same_topics()?;
+        for trouble in std::mem::take(&mut self.late) {
+            self.look_into(trouble)?;
         }
         self.hand_on(self.env.hand_on_after)?;
-        self.tell_broker(false);
+        self.tell_broker();
         Ok(())
     }
 
-    /// What an error event means.
-    fn look_into(&mut self, error: KafkaError) -> Result<(), SourceError> {
-        match error {
-            KafkaError::PartitionEOF(id) => {
-                if let Some(partition) = self.partitions.get_mut(&id) {
-                    // Nothing but markers can lie between the last message and the end.
-                    partition.end = partition.end.map(|_| partition.batch.next());
-                }
-                Ok(())
-            }
-            KafkaError::MessageConsumptionFatal(_) => Err(failed("reading", &error).into()),
-            _ if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => self.out_of_range(),
-            _ if error.rdkafka_error_code().is_some_and(|code| UNREADABLE.contains(&code)) => {
-                Err(failed("reading", &error).into())
-            }
-            _ => {
-                self.say(&error.to_string());
-                Ok(())
-            }
-        }
-    }
-
-    /// The broker has no message at an offset that we want: finds out which, and how many are gone.
-    fn out_of_range(&mut self) -> Result<(), SourceError> {
-        for id in self.partitions.keys().copied().collect::<Vec<_>>() {
-            let marks = self.watermarks(id)?;
-            let next = self.partitions.get(&id).map(|p| p.batch.next());
-            first_offset(&self.env.topic, id, next, marks, self.env.start)?;
-        }
-        self.say("an offset was out of range and is not any more");
-        // The client fetches such a partition no more until it is placed anew.
-        self.hand_on(Duration::ZERO)?;
-        let snapshot = self.env.out.blocking_settle(false)?;
-        let ids: Vec<i32> = self.partitions.keys().copied().collect();
-        self.stand(&ids, snapshot.as_ref())?;
-        let list = self.list(&ids)?;
-        match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => {
-                self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list))
-            }
-            _ => self.consumer.assign(&list),
-        }
-        .map_err(|e| failed("placing partitions anew", &e).into())
-    }
-
-    /// Carries out a change of ownership.
-    fn carry_out(&mut self, change: Change) -> Result<(), SourceError> {
-        match change {
-            Change::Assigned(ids) => {
-                self.hand_on(Duration::ZERO)?;
-                let snapshot = self.env.out.blocking_settle(false)?;
-                self.stand(&ids, snapshot.as_ref())?;
-                let list = self.list(&ids)?;
-                match self.consumer.rebalance_protocol() {
-                    RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
-                    _ => self.consumer.assign(&list),
-                }
-                .map_err(|e| failed("taking partitions", &e))?;
-                tracing::info!(stream = self.env.stream, partitions = ?ids, "partitions assigned");
-            }
-            Change::Revoked { partitions: ids, lost } => {
-                if lost {
-                    // Everything that is not committed goes: rows of one partition cannot be taken out of a file.
-                    let snapshot = self.env.out.blocking_settle(true)?;
-                    ids.iter().for_each(|id| drop(self.partitions.remove(id)));
-                    let kept: Vec<i32> = self.partitions.keys().copied().collect();
-                    self.stand(&kept, snapshot.as_ref())?;
-                    self.unassign(&ids)?;
-                    self.seek(&kept)?;
-                } else {
-                    self.hand_on(Duration::ZERO)?;
-                    self.env.out.blocking_settle(false)?;
-                    self.tell_broker(true);
-                    ids.iter().for_each(|id| drop(self.partitions.remove(id)));
-                    self.unassign(&ids)?;
-                }
-                tracing::info!(stream = self.env.stream, partitions = ?ids, lost, "partitions revoked");
-            }
-        }
-        Ok(())
-    }
-
-    fn unassign(&mut self, ids: &[i32]) -> Result<(), SourceError> {
-        let mut list = TopicPartitionList::new();
-        for id in ids {
-            list.add_partition(&self.env.topic, *id);
-        }
-        match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&list),
-            _ => {
-                self.partitions.clear();
-                self.consumer.unassign()
-            }
-        }
-        .map_err(|e| failed("giving partitions back", &e).into())
-    }
-
-    /// Places partitions where the table stands, after a look whether they are still the log that it was read from.
-    fn stand(&mut self, ids: &[i32], snapshot: Option<&Arc<Snapshot>>) -> Result<(), SourceError> {
-        for id in ids.iter().copied() {
-            let marks = self.watermarks(id)?;
-            let (cluster, topic) = (self.cluster.clone(), self.env.topic.clone());
-            let stored = snapshot.and_then(|s| s.txn(&input(&cluster, &topic, id)));
-            let first = first_offset(&topic, id, stored, marks, self.env.start)?;
-            if let (Some(snapshot), Some(position)) = (snapshot, stored) {
-                self.same_log(snapshot, id, position, marks)?;
-            }
-            let batch = LogBatch::new(&cluster, &topic, id, first, self.env.max_record);
-            if stored.is_none() && self.env.start == KafkaStart::Latest {
-                // The start itself is worth a commit: after a restart "the next message" would be a later one.
-                let reached = Reached { input: Arc::clone(batch.input()), to: first, skipped: 0 };
-                self.env.out.blocking_send(Event::Reached(reached))?;
-            }
-            let end = (self.env.mode == Mode::Once).then_some(marks.high);
-            self.partitions.insert(id, Partition { batch, end, since: None });
-        }
-        Ok(())
-    }
-
-    /// Compares the message before the position with what is stored.
-    fn same_log(&mut self, snapshot: &Snapshot, id: i32, position: i64, marks: Watermarks) -> Result<(), SourceError> {
-        let source = format!("kafka:{}/{}", self.cluster, self.env.topic);
-        let Some(stored) = last_stored(&self.env.lake, snapshot, &source, id, position)? else { return Ok(()) };
-        if stored.offset < marks.low {
-            return Ok(());
-        }
-        if self.checker.is_none() {
-            self.checker = Some(Checker::new(&self.env.client, &self.env.topic)?);
-        }
-        let found = self.patiently("reading the last stored message again", |reader| match &reader.checker {
-            Some(checker) => match checker.read(id, stored.offset, ANSWER) {
-                AtOffset::Unknown(reason) => Err(reason),
-                found => Ok(found),
-            },
-            None => Ok(AtOffset::Nothing),
-        })?;
-        match found {
-            AtOffset::Message { arrived_at_us, key } => {
-                Ok(compare(&self.env.topic, id, &stored, arrived_at_us, key.as_deref())?)
-            }
-            AtOffset::Nothing | AtOffset::Unknown(_) => Ok(()),
-        }
-    }
-
-    fn watermarks(&mut self, id: i32) -> Result<Watermarks, SourceError> {
-        let topic = self.env.topic.clone();
-        self.patiently("asking for the partition's offsets", |reader| {
-            let marks = reader.consumer.fetch_watermarks(&topic, id, ANSWER);
-            marks.map(|(low, high)| Watermarks { low, high }).map_err(|e| e.to_string())
-        })
-    }
-
-    fn list(&self, ids: &[i32]) -> Result<TopicPartitionList, SourceError> {
-        let mut list = TopicPartitionList::new();
-        for id in ids {
-            if let Some(partition) = self.partitions.get(id) {
-                list.add_partition_offset(&self.env.topic, *id, Offset::Offset(partition.batch.next()))
-                    .map_err(|e| failed("placing a partition", &e))?;
-            }
-        }
-        Ok(list)
-    }
-
-    fn seek(&mut self, ids: &[i32]) -> Result<(), SourceError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let list = self.list(ids)?;
-        let done = self.consumer.seek_partitions(list, ANSWER).map_err(|e| failed("seeking", &e))?;
-        for element in done.elements() {
-            element.error().map_err(|e| failed("seeking", &e))?;
-        }
-        Ok(())
-    }
-
-    /// Hands on what has waited for `age`.
-    fn hand_on(&mut self, age: Duration) -> Result<(), SourceError> {
-        let now = Instant::now();
-        for id in self.partitions.keys().copied().collect::<Vec<_>>() {
-            let Some(partition) = self.partitions.get_mut(&id) else { continue };
-            if partition.batch.is_empty() {
-                continue;
-            }
-            let since = *partition.since.get_or_insert(now);
-            if now.duration_since(since) >= age {
-                self.hand_on_partition(id)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn hand_on_partition(&mut self, id: i32) -> Result<(), SourceError> {
-        let Some(partition) = self.partitions.get_mut(&id) else { return Ok(()) };
-        partition.since = None;
-        match partition.batch.seal() {
-            Some(event) => Ok(self.push(event)?),
-            None => Ok(()),
-        }
-    }
-
-    /// Hands over an event. While the sink is behind, the client is still served; after a while it is told to pause.
-    fn push(&mut self, mut event: Event) -> Result<(), Closed> {
-        let begun = Instant::now();
-        let mut paused = None;
-        let result = loop {
-            match self.env.out.try_send(event) {
-                Ok(()) => break Ok(()),
-                Err(NotSent::Closed) => break Err(Closed),
-                Err(NotSent::Full(back)) => event = *back,
-            }
-            if self.env.stop.load(Ordering::Relaxed) {
-                break Err(Closed);
-            }
-            if begun.elapsed() < PAUSE_AFTER {
-                std::thread::sleep(Duration::from_millis(1));
-                continue;
-            }
-            if paused.is_none() {
-                paused = self.consumer.assignment().ok();
-                if let Some(list) = &paused {
-                    // A partition that cannot be paused is only polled and kept.
-                    let _ = self.consumer.pause(list);
-                }
-            }
-            match self.consumer.poll(Duration::from_millis(10)) {
-                Some(Ok(message)) => drop(take(&mut self.partitions, &message)),
-                // The end of a partition is said once: not to be lost here.
-                Some(Err(error)) => self.late.push(error),
-                None => {}
-            }
-        };
-        if let Some(list) = paused {
-            let _ = self.consumer.resume(&list);
-        }
-        result
-    }
-
-    /// Commits the table's positions to the broker, for tools that show lag.
-    fn tell_broker(&mut self, now: bool) {
-        if !now && self.told.elapsed() < TELL_EVERY {
-            return;
-        }
-        self.told = Instant::now();
-        let Some(snapshot) = self.env.committed.take() else { return };
-        let mut list = TopicPartitionList::new();
-        for (id, partition) in &self.partitions {
-            if let Some(position) = snapshot.txn(partition.batch.input()) {
-                drop(list.add_partition_offset(&self.env.topic, *id, Offset::Offset(position)));
-            }
-        }
-        if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
-        {
-            tracing::debug!(stream = self.env.stream, %error, "kafka: offsets for lag tools were not taken");
-        }
-    }
-
-    /// Tries until it works, the run is stopped, or (in once mode) patience ends; the log says what it waits for.
-    fn patiently<T>(
-        &mut self,
-        what: &str,
-        mut attempt: impl FnMut(&mut Self) -> Result<T, String>,
-    ) -> Result<T, SourceError> {
-        let begun = Instant::now();
-        let mut pause = Duration::from_millis(20);
-        loop {
-            let reason = match attempt(self) {
-                Ok(value) => return Ok(value),
-                Err(reason) => reason,
-            };
-            if self.env.stop.load(Ordering::Relaxed) {
-                return Err(SourceError::Closed);
-            }
-            if self.env.mode == Mode::Once && begun.elapsed() > ONCE_PATIENCE {
-                return Err(IngestError::Kafka { context: what.to_owned(), reason }.into());
-            }
-            self.say(&format!("{what}: {reason}"));
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(500));
-        }
-    }
-
-    fn say(&mut self, reason: &str) {
-        let again = self.said.as_ref().is_some_and(|(last, at)| last == reason && at.elapsed() < SAY_EVERY);
-        if !again {
-            tracing::warn!(stream = self.env.stream, topic = self.env.topic, "kafka: {reason}; waiting");
-            self.said = Some((reason.to_owned(), Instant::now()));
+    /// Takes a message, or hears an error, that comes within `wait`.
+    pub(super) fn poll(&mut self, wait: Duration) -> Option<Result<Taken, Trouble>> {
+        match self.consumer.poll(wait)? {
+            // Nobody knows of which of the two topics it is.
+            Ok(_) if self.consumer.context().is_recreated() => None,
+            Ok(message) => Some(Ok(self.partitions.take(&message))),
+            Err(error) => Some(Err(Trouble::new(error, self.consumer.context().take_reason()))),
         }
     }
 }
@@ -486,35 +254,13 @@ impl Drop for Reader {
         let context = Arc::clone(self.consumer.context());
         context.close();
         while let Some(change) = context.next_change() {
-            let (Change::Assigned(ids) | Change::Revoked { partitions: ids, .. }) = change;
-            let mut list = TopicPartitionList::new();
-            for id in ids {
-                list.add_partition(&self.env.topic, id);
+            let answered = match change {
+                Change::Assigned(keys) => take_unread(&self.consumer, names(&keys)),
+                Change::Revoked { partitions, .. } => give_back(&self.consumer, &names(&partitions)),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(stream = self.env.stream, %error, "kafka: a change of ownership was not answered");
             }
-            give_back(&self.consumer, &list);
         }
     }
-}
-
-/// What became of a message.
-enum Taken {
-    More,
-    Full(i32),
-    Error(KafkaError),
-}
-
-/// Copies a message into its partition's batch. One of a partition that is not ours (any more) is dropped.
-fn take(partitions: &mut BTreeMap<i32, Partition>, message: &BorrowedMessage<'_>) -> Taken {
-    let id = message.partition();
-    let Some(partition) = partitions.get_mut(&id) else { return Taken::More };
-    let offset = message.offset();
-    if partition.end.is_some_and(|end| offset >= end) {
-        // In once mode what came after the start is for the next run.
-        partition.end = partition.end.map(|end| end.min(partition.batch.next()));
-        return Taken::More;
-    }
-    let millis = message.timestamp().to_millis();
-    let arrived_at_us = millis.map_or_else(|| chrono::Utc::now().timestamp_micros(), |ms| ms * 1000);
-    partition.batch.push(&Message { offset, arrived_at_us, key: message.key(), payload: message.payload() });
-    if partition.batch.is_full() { Taken::Full(id) } else { Taken::More }
 }

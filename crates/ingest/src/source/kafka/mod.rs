@@ -4,15 +4,26 @@
 //! somebody else's), the table is asked where it stands, and reading goes on from there (ENGINE.md, rules 3 and 7).
 //! Offsets are also committed to the broker, for tools that show lag; they are never read back.
 
+mod checker;
 mod client;
 mod config;
 mod consumer;
 mod context;
+mod first;
+mod hand_on;
+mod lag;
+mod not_yet;
+mod ownership;
+mod partitions;
+mod place;
 mod position;
+mod topics;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
@@ -23,15 +34,24 @@ use self::consumer::{Reader, ReaderEnv};
 use super::{OnCommit, Outlet, Source, SourceError};
 use crate::{FlushPolicy, IngestError, Mode};
 
-/// How a topic is read.
+pub use self::lag::{Lag, lag};
+
+/// The longest wait for one answer of the broker.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How topics are read.
 pub(crate) struct KafkaSettings {
     /// Client properties, by librdkafka's names.
     pub properties: BTreeMap<String, String>,
     pub mode: Mode,
     pub flush: FlushPolicy,
+    /// In once mode, how long a broker may be away before the run gives up.
+    pub patience: Duration,
+    /// Whether to go on behind messages that are gone, and with a topic that was made anew.
+    pub accept_gap: bool,
 }
 
-/// The topic of one stream.
+/// The topics of one stream.
 pub(crate) struct KafkaSource {
     lake: Lake,
     contract: Arc<Contract>,
@@ -65,7 +85,7 @@ impl Drop for StopOnDrop {
 }
 
 impl KafkaSource {
-    /// The contract's topic, read with these settings.
+    /// The contract's topics, read with these settings.
     ///
     /// # Errors
     /// [`IngestError::Option`] for client properties that would break what this source promises.
@@ -75,7 +95,7 @@ impl KafkaSource {
         spec: KafkaSpec,
         settings: KafkaSettings,
     ) -> Result<Self, IngestError> {
-        let client = config::client(&contract.name, &settings.properties, settings.mode)?;
+        let client = config::client(&contract.name, &settings.properties)?;
         Ok(Self { lake, contract, spec, settings, client, committed: Committed::default() })
     }
 }
@@ -84,7 +104,7 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn name(&self) -> String {
         let servers = self.settings.properties.get("bootstrap.servers").map_or("", String::as_str);
-        format!("kafka {servers}, topic {}", self.spec.topic)
+        format!("kafka {servers}, topic {}", self.spec.shown())
     }
 
     fn on_commit(&self) -> OnCommit {
@@ -97,12 +117,13 @@ impl Source for KafkaSource {
         let env = ReaderEnv {
             lake: self.lake.clone(),
             stream: self.contract.name.clone(),
-            topic: self.spec.topic.clone(),
-            start: self.spec.start,
+            spec: self.spec.clone(),
             max_record: self.contract.max_record,
             client: self.client.clone(),
-            hand_on_after: (self.settings.flush.interval / 4).min(std::time::Duration::from_millis(200)),
+            hand_on_after: (self.settings.flush.interval / 4).min(Duration::from_millis(200)),
             mode: self.settings.mode,
+            patience: self.settings.patience,
+            accept_gap: self.settings.accept_gap,
             committed: self.committed.clone(),
             stop: Arc::clone(&stop.0),
             out,

@@ -1,18 +1,12 @@
 //! Where a partition is read from, and whether it is still the log that the table was read from (ENGINE.md, rule 7).
 
-use std::time::Duration;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use schema::KafkaStart;
 use store::{Lake, Snapshot};
 use tokio::runtime::Handle;
 
+use super::partitions::TopicPartition;
 use crate::IngestError;
 
 /// How far below the position the last stored message is looked for, when the very last offset held none.
@@ -27,27 +21,33 @@ pub(super) struct Watermarks {
     pub high: i64,
 }
 
-/// The first offset to read, given what the table says.
+/// The generation of a topic's log that the table was read from, the highest of `inputs`; `None` if it never was read.
+///
+/// A topic that was made anew is another log under the same name, with its own offsets. Once that is accepted, its
+/// inputs and rows carry the topic's name with a number, which no name of a topic can hold.
+pub(super) fn generation<'a>(inputs: impl Iterator<Item = &'a str>, cluster: &str, topic: &str) -> Option<u32> {
+    let prefix = format!("kafka:{cluster}/{topic}");
+    let of = |input: &str| {
+        let (number, _) = input.strip_prefix(&prefix)?.rsplit_once('/')?;
+        if number.is_empty() { Some(1) } else { number.strip_prefix('#')?.parse().ok() }
+    };
+    inputs.filter_map(of).max()
+}
+
+/// The name of a topic's log in inputs and rows.
+pub(super) fn log_name(topic: &str, generation: u32) -> String {
+    if generation <= 1 { topic.to_owned() } else { format!("{topic}#{generation}") }
+}
+
+/// Whether a partition has the offset that the table wants next.
 ///
 /// # Errors
 /// [`IngestError::Expired`] and [`IngestError::Recreated`].
-pub(super) fn first_offset(
-    topic: &str,
-    partition: i32,
-    stored: Option<i64>,
-    marks: Watermarks,
-    start: KafkaStart,
-) -> Result<i64, IngestError> {
-    let Some(position) = stored else {
-        return Ok(match start {
-            KafkaStart::Earliest => marks.low,
-            KafkaStart::Latest => marks.high,
-        });
-    };
+pub(super) fn in_range(partition: &TopicPartition, position: i64, marks: Watermarks) -> Result<(), IngestError> {
     if position < marks.low {
         return Err(IngestError::Expired {
-            topic: topic.to_owned(),
-            partition,
+            topic: partition.topic.to_string(),
+            partition: partition.id,
             position,
             earliest: marks.low,
             gone: marks.low - position,
@@ -58,9 +58,9 @@ pub(super) fn first_offset(
             "the table was read up to offset {position}, but the topic ends at {}: it was made anew or lost messages",
             marks.high
         );
-        return Err(IngestError::Recreated { topic: topic.to_owned(), partition, reason });
+        return Err(IngestError::Recreated { log: partition.to_string(), reason });
     }
-    Ok(position)
+    Ok(())
 }
 
 /// A message that the table holds.
@@ -121,80 +121,12 @@ fn first_row(batch: &RecordBatch) -> Option<Stored> {
     })
 }
 
-/// Reads one message of a partition beside the consumer of the stream, which may be in the middle of a rebalance.
-pub(super) struct Checker {
-    consumer: BaseConsumer,
-    topic: String,
-}
-
-/// What lies at an offset.
-pub(super) enum AtOffset {
-    Message {
-        arrived_at_us: Option<i64>,
-        key: Option<Vec<u8>>,
-    },
-    /// No message: compacted away, a transaction marker, or expired a moment ago.
-    Nothing,
-    /// The broker did not answer in time.
-    Unknown(String),
-}
-
-impl Checker {
-    /// A second client with the same settings.
-    ///
-    /// # Errors
-    /// When the client cannot be made.
-    pub fn new(client: &ClientConfig, topic: &str) -> Result<Self, IngestError> {
-        let mut client = client.clone();
-        client.set("enable.partition.eof", "true").set("queued.max.messages.kbytes", "1024");
-        let consumer = client.create().map_err(|e| super::consumer::failed("making a client", &e))?;
-        Ok(Self { consumer, topic: topic.to_owned() })
-    }
-
-    /// Reads what lies at `offset`.
-    pub fn read(&self, partition: i32, offset: i64, patience: Duration) -> AtOffset {
-        let mut list = TopicPartitionList::new();
-        let assigned = list
-            .add_partition_offset(&self.topic, partition, Offset::Offset(offset))
-            .and_then(|()| self.consumer.assign(&list));
-        if let Err(error) = assigned {
-            return AtOffset::Unknown(error.to_string());
-        }
-        let until = std::time::Instant::now() + patience;
-        let mut reason = "no answer".to_owned();
-        let found = loop {
-            let left = until.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
-                break AtOffset::Unknown(reason);
-            }
-            match self.consumer.poll(left.min(Duration::from_millis(100))) {
-                None => {}
-                Some(Ok(message)) if message.offset() == offset => {
-                    break AtOffset::Message {
-                        arrived_at_us: message.timestamp().to_millis().map(|ms| ms * 1000),
-                        key: message.key().map(<[u8]>::to_vec),
-                    };
-                }
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break AtOffset::Nothing,
-                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
-                    break AtOffset::Nothing;
-                }
-                Some(Err(error)) => reason = error.to_string(),
-            }
-        };
-        // Nothing more of this partition is wanted; a failure shows at the next assignment.
-        let _ = self.consumer.unassign();
-        found
-    }
-}
-
 /// Compares a stored message with what the broker has at its offset.
 ///
 /// # Errors
 /// [`IngestError::Recreated`] when they differ.
 pub(super) fn compare(
-    topic: &str,
-    partition: i32,
+    partition: &TopicPartition,
     stored: &Stored,
     arrived_at_us: Option<i64>,
     key: Option<&[u8]>,
@@ -204,7 +136,7 @@ pub(super) fn compare(
             "the message at offset {} has another {what} than the one that is stored: the topic was made anew",
             stored.offset
         );
-        Err(IngestError::Recreated { topic: topic.to_owned(), partition, reason })
+        Err(IngestError::Recreated { log: partition.to_string(), reason })
     };
     // A message without a timestamp was stored with the time of its reading.
     if arrived_at_us.is_some() && stored.arrived_at_us != arrived_at_us {
@@ -220,28 +152,39 @@ pub(super) fn compare(
 mod tests {
     use super::*;
 
+    fn partition() -> TopicPartition {
+        TopicPartition { topic: "t".into(), id: 1 }
+    }
+
     #[test]
-    fn the_table_says_where_to_start() {
+    fn the_table_wants_what_the_broker_has() {
         let marks = Watermarks { low: 10, high: 20 };
-        let first = |stored, start| first_offset("t", 1, stored, marks, start);
-        assert_eq!(first(None, KafkaStart::Earliest).expect("never seen"), 10);
-        assert_eq!(first(None, KafkaStart::Latest).expect("never seen"), 20);
-        assert_eq!(first(Some(10), KafkaStart::Latest).expect("seen"), 10);
-        assert_eq!(first(Some(20), KafkaStart::Earliest).expect("all read"), 20);
+        let wants = |position| in_range(&partition(), position, marks);
+        assert!(wants(10).is_ok() && wants(20).is_ok());
         assert_eq!(
-            first(Some(4), KafkaStart::Earliest).expect_err("expired").to_string(),
-            "t/1: 6 messages are gone: the table stands at offset 4, the broker's earliest is 10"
+            wants(4).expect_err("expired").to_string(),
+            "t/1: 6 messages are gone: the table stands at offset 4, the broker's earliest is 10 (ingest --accept-gap \
+             goes on without them)"
         );
-        assert!(matches!(first(Some(21), KafkaStart::Earliest), Err(IngestError::Recreated { .. })));
+        assert!(matches!(wants(21), Err(IngestError::Recreated { .. })));
+    }
+
+    #[test]
+    fn a_topic_that_was_made_anew_is_another_log() {
+        let of = |inputs: &[&str]| generation(inputs.iter().copied(), "c", "t");
+        assert_eq!(of(&["files:t", "kafka:c/t2/0", "kafka:d/t/0", "replay:t"]), None);
+        assert_eq!(of(&["kafka:c/t/0", "kafka:c/t/1"]), Some(1));
+        assert_eq!(of(&["kafka:c/t#3/0", "kafka:c/t#2/7", "kafka:c/t/1"]), Some(3));
+        assert_eq!((log_name("t", 1), log_name("t", 3)), ("t".to_owned(), "t#3".to_owned()));
     }
 
     #[test]
     fn another_message_at_the_same_offset_is_another_topic() {
         let stored = Stored { offset: 7, arrived_at_us: Some(5), key: Some(b"k".to_vec()) };
-        assert!(compare("t", 0, &stored, Some(5), Some(b"k")).is_ok());
-        assert!(compare("t", 0, &stored, None, Some(b"k")).is_ok(), "no timestamp to compare");
+        assert!(compare(&partition(), &stored, Some(5), Some(b"k")).is_ok());
+        assert!(compare(&partition(), &stored, None, Some(b"k")).is_ok(), "no timestamp to compare");
         for (at, key) in [(Some(6), Some(b"k" as &[u8])), (Some(5), Some(b"x")), (Some(5), None)] {
-            assert!(compare("t", 0, &stored, at, key).is_err());
+            assert!(compare(&partition(), &stored, at, key).is_err());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `smelt status`: what the lake holds, how fresh each table is, and how far it is behind what it reads.
 
 mod freshness;
+mod topics;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::units::Span;
 /// | quarantined, open | Bronze: records that were set aside; those of them that are not mended |
 /// | quarantine_rate | Bronze: open records of all that were delivered, 0 to 1 |
 /// | behind | models: upstream versions not yet consumed |
+/// | messages_behind | Bronze: messages of the stream's topics not yet consumed; null where no broker says so |
 /// | waiting_s | models: seconds that the oldest upstream rows not yet consumed have waited; 0 if none |
 /// | newest_event | the newest event that the table knows of, by the event times in Bronze that it has consumed, UTC |
 /// | changed_at | when its newest data file was written, UTC |
@@ -46,11 +48,14 @@ pub async fn run(common: &Common, args: StatusArgs) -> Result<ExitCode> {
     let session = app.sessions()?.session().await?;
     let mut runs = refine::last_runs(&app.lake).await;
     runs.extend(ingest::last_runs(&app.lake).await.into_iter().map(|(stream, run)| (TableName::bronze(&stream), run)));
+    let waiting = topics::waiting(&app, tables.all()).await;
     let mut rows = Vec::new();
     for table in tables.all() {
         let snapshot = table.snapshot();
         let open = open_records(&session, &app, &snapshot).await?;
-        rows.push(Row::of(&snapshot, open, tables.freshness(&snapshot).await, runs.get(snapshot.table())));
+        let mut row = Row::of(&snapshot, open, tables.freshness(&snapshot).await, runs.get(snapshot.table()));
+        row.messages_behind = waiting.get(snapshot.table()).copied();
+        rows.push(row);
     }
     if let Some(release) = app.lake.releases().latest().await? {
         say(&format!("lake {}: release {} of {}", app.lake.url(), release.number, release.at.format("%F %T UTC")));
@@ -78,6 +83,7 @@ struct Row {
     bytes: i64,
     tombstones: i64,
     freshness: Freshness,
+    messages_behind: Option<i64>,
     changed_at_us: Option<i64>,
     last_run: Option<LastRun>,
 }
@@ -100,6 +106,7 @@ impl Row {
             bytes: snapshot.bytes() as i64,
             tombstones: snapshot.tombstones().count() as i64,
             freshness,
+            messages_behind: None,
             changed_at_us: snapshot.files().map(|file| file.modified_ms * 1_000).max(),
             last_run: last_run.cloned(),
         }
@@ -148,6 +155,7 @@ fn batch(rows: &[Row]) -> Result<RecordBatch> {
         ("bytes", ints(|row| Some(row.bytes)), false),
         ("tombstones", ints(|row| Some(row.tombstones)), false),
         ("behind", ints(|row| row.freshness.behind), true),
+        ("messages_behind", ints(|row| row.messages_behind), true),
         ("waiting_s", ints(|row| row.freshness.waiting_s), true),
         ("newest_event", instants(|row| row.freshness.newest_event_us), true),
         ("changed_at", instants(|row| row.changed_at_us), true),

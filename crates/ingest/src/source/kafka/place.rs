@@ -1,0 +1,273 @@
+//! Placing partitions: where the table stands, after a look whether they are still the log that it was read from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use schema::KafkaStart;
+use store::Snapshot;
+
+use super::ANSWER;
+use super::checker::{AtOffset, Checker};
+use super::consumer::Reader;
+use super::first::{FirstOffset, offset_at};
+use super::not_yet::{GaveUp, NotYet};
+use super::partitions::{Partition, TopicPartition};
+use super::position::{Watermarks, compare, generation, in_range, last_stored, log_name};
+use super::topics::partitions_of;
+use crate::source::log_batch::{LogBatch, input};
+use crate::source::{Event, Reached, SourceError};
+use crate::{Gap, IngestError, Mode};
+
+/// How many stored messages are looked for, as the newest may be compacted away.
+const LOOKS: usize = 4;
+/// How long a broker that took over may not know yet how far a log goes.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+
+/// The log of a topic.
+struct Log<'a> {
+    topic: &'a Arc<str>,
+    /// Its name in inputs and rows.
+    name: String,
+    /// Whether the table was read from it before.
+    is_known: bool,
+}
+
+/// Partitions with where they go on and what the broker has of them.
+type Placed = Vec<(TopicPartition, LogBatch, Watermarks)>;
+
+impl Reader {
+    /// Places partitions where the table stands. One that the broker does not know (any more) is left out.
+    pub(super) fn stand(
+        &mut self,
+        wanted: &[TopicPartition],
+        snapshot: Option<&Arc<Snapshot>>,
+    ) -> Result<(), SourceError> {
+        // Messages that come while the broker is asked are of the old places: nobody takes them.
+        wanted.iter().for_each(|partition| self.partitions.remove(partition));
+        let mut placed = Placed::new();
+        let mut topics: BTreeMap<Arc<str>, Vec<TopicPartition>> = BTreeMap::new();
+        for partition in wanted {
+            topics.entry(Arc::clone(&partition.topic)).or_default().push(partition.clone());
+        }
+        for (topic, partitions) in topics {
+            let inputs = snapshot.iter().flat_map(|snapshot| snapshot.txns()).map(|(input, _)| input);
+            let generation = generation(inputs, &self.cluster, &topic);
+            let log = |generation: u32, is_known| Log { topic: &topic, name: log_name(&topic, generation), is_known };
+            let known = log(generation.unwrap_or(1), generation.is_some());
+            match self.stand_in(&known, &partitions, snapshot, &mut placed) {
+                Err(SourceError::Failed(error @ IngestError::Recreated { .. })) if self.env.accept_gap => {
+                    let anew = log(generation.unwrap_or(1) + 1, true);
+                    placed.retain(|(at, ..)| at.topic != topic);
+                    self.accept(&anew, &partitions, &error, &mut placed)?;
+                }
+                done => done?,
+            }
+        }
+        for (at, batch, marks) in placed {
+            let end = (self.env.mode == Mode::Once).then_some(marks.high);
+            self.partitions.insert(at, Partition::new(batch, end));
+        }
+        Ok(())
+    }
+
+    /// Places partitions of one log.
+    fn stand_in(
+        &mut self,
+        log: &Log<'_>,
+        partitions: &[TopicPartition],
+        snapshot: Option<&Arc<Snapshot>>,
+        placed: &mut Placed,
+    ) -> Result<(), SourceError> {
+        let ends = self.note_ends(log)?;
+        for partition in partitions {
+            let stored = snapshot.and_then(|s| s.txn(&input(&self.cluster, &log.name, partition.id)));
+            let Some(marks) = self.watermarks(partition, stored)? else {
+                self.left_out.insert(partition.clone());
+                continue;
+            };
+            let batch = match (stored, snapshot) {
+                (Some(position), Some(snapshot)) => self.go_on(log, partition, position, marks, snapshot)?,
+                _ => {
+                    let first = FirstOffset { start: &self.env.spec.start, partition, marks, is_known: log.is_known };
+                    let first = match first.by_itself()? {
+                        Some(offset) => offset,
+                        None => self.asked(partition, marks, &ends)?,
+                    };
+                    self.batch(log, partition, first)
+                }
+            };
+            placed.push((partition.clone(), batch, marks));
+        }
+        Ok(())
+    }
+
+    /// A partition that the table was read from: it goes on at `position`, if that is still the same log.
+    fn go_on(
+        &mut self,
+        log: &Log<'_>,
+        partition: &TopicPartition,
+        position: i64,
+        marks: Watermarks,
+        snapshot: &Snapshot,
+    ) -> Result<LogBatch, SourceError> {
+        let mut batch = self.batch(log, partition, position);
+        match in_range(partition, position, marks) {
+            Err(error @ IngestError::Expired { .. }) if self.env.accept_gap => {
+                self.note_gap(&batch, &error)?;
+                batch.skip_to(marks.low);
+                batch.seal().map_or(Ok(()), |event| self.env.out.blocking_send(event))?;
+            }
+            result => result?,
+        }
+        self.same_log(log, partition, position, marks, snapshot)?;
+        Ok(batch)
+    }
+
+    /// Where a partition starts that was never read, where the broker has to be asked. The start is worth a commit: after
+    /// a restart "the next message" would be a later one.
+    fn asked(
+        &mut self,
+        partition: &TopicPartition,
+        marks: Watermarks,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Result<i64, SourceError> {
+        let KafkaStart::Timestamp(at) = self.env.spec.start else {
+            return Ok(ends.get(&partition.id).copied().unwrap_or(marks.low));
+        };
+        let offset = self.patiently("asking for the offset of a time", |reader| {
+            offset_at(&reader.consumer, partition, at, ANSWER)
+        })?;
+        if offset.is_none() {
+            let input = input(&self.cluster, &partition.topic, partition.id).into();
+            self.env.out.blocking_send(Event::Reached(Reached { input, to: marks.high, skipped: 0 }))?;
+        }
+        Ok(offset.unwrap_or(marks.high))
+    }
+
+    /// Where a topic starts with its next messages: the ends of all its partitions, also of those that other members of
+    /// the group have, become the table's positions at once, so that a partition that comes later is known to be new.
+    fn note_ends(&mut self, log: &Log<'_>) -> Result<BTreeMap<i32, i64>, SourceError> {
+        let mut ends = BTreeMap::new();
+        if self.env.spec.start != KafkaStart::Latest || log.is_known {
+            return Ok(ends);
+        }
+        let ids =
+            self.patiently("asking for the topic's partitions", |reader| partitions_of(&reader.consumer, log.topic))?;
+        for id in ids {
+            let partition = TopicPartition { topic: Arc::clone(log.topic), id };
+            let Some(marks) = self.watermarks(&partition, None)? else { continue };
+            let input = input(&self.cluster, &log.name, id).into();
+            self.env.out.blocking_send(Event::Reached(Reached { input, to: marks.high, skipped: 0 }))?;
+            ends.insert(id, marks.high);
+        }
+        Ok(ends)
+    }
+
+    /// Begins a log anew under its next name, because the user accepted that it is another one.
+    fn accept(
+        &mut self,
+        anew: &Log<'_>,
+        partitions: &[TopicPartition],
+        error: &IngestError,
+        placed: &mut Placed,
+    ) -> Result<(), SourceError> {
+        for partition in partitions {
+            let Some(marks) = self.watermarks(partition, None)? else { continue };
+            let batch = self.batch(anew, partition, marks.low);
+            self.note_gap(&batch, error)?;
+            let reached = Reached { input: Arc::clone(batch.input()), to: marks.low, skipped: 0 };
+            self.env.out.blocking_send(Event::Reached(reached))?;
+            placed.push((partition.clone(), batch, marks));
+        }
+        Ok(())
+    }
+
+    fn note_gap(&self, batch: &LogBatch, error: &IngestError) -> Result<(), SourceError> {
+        let gap = Gap { input: batch.input().to_string(), reason: error.to_string() };
+        tracing::warn!(stream = self.env.stream, "kafka: accepted: {}", gap.reason);
+        Ok(self.env.out.blocking_send(Event::Gap(gap))?)
+    }
+
+    fn batch(&self, log: &Log<'_>, partition: &TopicPartition, first: i64) -> LogBatch {
+        LogBatch::new(&self.cluster, &log.name, partition.id, first, self.env.max_record)
+    }
+
+    /// Compares the messages before the position with what is stored.
+    fn same_log(
+        &mut self,
+        log: &Log<'_>,
+        partition: &TopicPartition,
+        position: i64,
+        marks: Watermarks,
+        snapshot: &Snapshot,
+    ) -> Result<(), SourceError> {
+        let source = format!("kafka:{}/{}", self.cluster, log.name);
+        let mut below = position;
+        for _ in 0..LOOKS {
+            let Some(stored) = last_stored(&self.env.lake, snapshot, &source, partition.id, below)? else { break };
+            if stored.offset < marks.low {
+                break;
+            }
+            match self.message_at(partition, stored.offset)? {
+                AtOffset::Message { arrived_at_us, key } => {
+                    return Ok(compare(partition, &stored, arrived_at_us, key.as_deref())?);
+                }
+                AtOffset::Nothing | AtOffset::Unknown(_) => below = stored.offset,
+            }
+        }
+        Ok(())
+    }
+
+    fn message_at(&mut self, partition: &TopicPartition, offset: i64) -> Result<AtOffset, SourceError> {
+        if self.checker.is_none() {
+            self.checker = Some(Checker::new(&self.env.client)?);
+        }
+        let found = self.patiently("reading the last stored message again", |reader| match &reader.checker {
+            Some(checker) => match checker.read(partition, offset, ANSWER) {
+                AtOffset::Unknown(reason) => Err(NotYet::Away(reason)),
+                found => Ok(found),
+            },
+            None => Ok(AtOffset::Nothing),
+        })?;
+        Ok(found)
+    }
+
+    /// The offsets that the broker has of a partition; `None` while following, if it knows no such partition. A log that
+    /// ends before the table's position is asked for again: a broker that took over a moment ago may not know its end.
+    fn watermarks(
+        &mut self,
+        partition: &TopicPartition,
+        position: Option<i64>,
+    ) -> Result<Option<Watermarks>, SourceError> {
+        let begun = Instant::now();
+        let marks = self.patiently("asking for the partition's offsets", |reader| {
+            let (low, high) = reader.consumer.fetch_watermarks(&partition.topic, partition.id, ANSWER)?;
+            if position.is_some_and(|position| position > high) && begun.elapsed() < SETTLES_WITHIN {
+                return Err(NotYet::Away(format!("{partition} ends at {high}, before the table's position")));
+            }
+            Ok(Watermarks { low, high })
+        });
+        match marks {
+            Ok(marks) => Ok(Some(marks)),
+            Err(GaveUp::Unknown(error)) if self.env.mode == Mode::Follow => {
+                self.say(&format!("{partition}: {error}"));
+                Ok(None)
+            }
+            Err(gave_up) => Err(gave_up.into()),
+        }
+    }
+
+    /// Fails if a partition has lost what is wanted next of it.
+    pub(super) fn check_range(&mut self) -> Result<(), SourceError> {
+        for key in self.partitions.keys() {
+            let next = self.partitions.get(&key).map(|partition| partition.batch.next());
+            let marks = self.watermarks(&key, next)?;
+            if let (Some(next), Some(marks)) = (next, marks) {
+                in_range(&key, next, marks)?;
+            }
+        }
+        Ok(())
+    }
+}
