@@ -60,8 +60,7 @@ impl Engine {
 }
 
 /// What they all work on.
-struct Bench<'a> {
-    settings: &'a Settings,
+struct Bench {
     smelt: Smelt,
     kafka: Kafka,
     events: u64,
@@ -86,7 +85,7 @@ pub fn run(settings: &Settings, events: u64, partitions: i32, engines: &[Engine]
     kafka.create_topic(TOPIC, partitions, &[]);
     let loaded = broker::load(&kafka, TOPIC, partitions, &file)?;
     ensure!(loaded == events, "{loaded} events in the topic, expected {events}");
-    let bench = Bench { settings, smelt, kafka, events };
+    let bench = Bench { smelt, kafka, events };
     let mut costs: Vec<(Engine, f64)> = Vec::new();
     let mut peak = 0.0_f64;
     for engine in Engine::ALL.into_iter().filter(|engine| engines.is_empty() || engines.contains(engine)) {
@@ -115,7 +114,7 @@ pub fn run(settings: &Settings, events: u64, partitions: i32, engines: &[Engine]
     report.finish(settings)
 }
 
-impl Bench<'_> {
+impl Bench {
     fn run(&self, engine: Engine, out: &Path) -> Result<Run> {
         let servers = self.kafka.bootstrap_servers();
         let workspace = peers::workspace();
@@ -173,11 +172,8 @@ fn data_files(folder: &Path) -> Result<(usize, u64)> {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
-            let (entry, path) = {
-                let entry = entry?;
-                let path = entry.path();
-                (entry, path)
-            };
+            let entry = entry?;
+            let path = entry.path();
             if path.is_dir() {
                 if entry.file_name() != "_delta_log" {
                     folders.push(path);

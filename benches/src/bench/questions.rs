@@ -99,7 +99,7 @@ fn build(settings: &Settings, smelt: &Smelt, project: &Path, rows: u64) -> Resul
     let streams = ["pos_sales", "invoices", "sales_transactions", "inventory_updates", "sales_events"];
     let mut sim = smelt.command();
     sim.args(["sim", "--days", "365", "--start", "2023-01-01", "--rows", &rows.to_string(), "--to"]).arg(&folder);
-    streams.iter().for_each(|stream| drop(sim.args(["--stream", stream])));
+    sim.args(streams.iter().flat_map(|stream| ["--stream", stream]));
     child::run(&mut sim)?;
     let mut ingest = smelt.on(project, &at);
     ingest.args(TWO_THREADS).args(["ingest", "--once"]);

@@ -118,7 +118,7 @@ fn ingest(smelt: &Smelt, project: &Path, lake: &Path, sets: &Path) -> Result<Run
 fn refine(smelt: &Smelt, project: &Path, lake: &Path, models: &[&str]) -> Result<Run> {
     let mut command = smelt.on(project, lake);
     command.args(TWO_THREADS).arg("refine");
-    models.iter().for_each(|model| drop(command.args(["--select", model])));
+    command.args(models.iter().flat_map(|model| ["--select", model]));
     child::run(&mut command)
 }
 
