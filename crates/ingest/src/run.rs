@@ -110,6 +110,7 @@ pub(crate) async fn run_job(run: &RunEnv, job: Job) -> StreamReport {
             let mut totals = Totals::default();
             let stream = (&job.contract, &job.decoders);
             let result = drive(run, stream, source.as_mut(), &mut totals, &mut report.conflicts).await;
+            source.close().await;
             report.counts = totals.counts;
             report.bytes = totals.bytes;
             report.commits = totals.commits;

@@ -136,6 +136,9 @@ pub(crate) trait Source: Send {
     /// and run again from another snapshot: nothing but the table says what was consumed.
     async fn run(&mut self, start: Option<Arc<Snapshot>>, out: Outlet) -> Result<(), SourceError>;
 
+    /// Waits, for a bounded time, until what a run left open is closed. To be called after the last run.
+    async fn close(&mut self) {}
+
     /// Takes part in the stream's report.
     fn report(&mut self, _report: &mut StreamReport) {}
 

@@ -112,7 +112,7 @@ fn messages_that_expired_unread_are_counted_and_can_be_accepted() {
     let recorded = recorded(&feed);
     assert!(recorded.len() == 1 && recorded[0].contains("7 messages are gone"), "{recorded:?}");
     feed.once().fine().says(&["events: 0 delivered"]);
-    feed.run(&["ingest", "--accept-gap", "pos_sales"]).exit(2).says(&["a stream that has a topic", "events"]);
+    feed.run(&["ingest", "--accept-gap", "pos_stock"]).exit(2).says(&["a stream that has a topic", "events"]);
 }
 
 #[test]

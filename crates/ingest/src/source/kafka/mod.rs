@@ -29,6 +29,7 @@ use async_trait::async_trait;
 use rdkafka::ClientConfig;
 use schema::{Contract, KafkaSpec};
 use store::{Lake, Snapshot};
+use tokio::sync::oneshot;
 
 use self::consumer::{Reader, ReaderEnv};
 use super::{OnCommit, Outlet, Source, SourceError};
@@ -36,6 +37,8 @@ use crate::{FlushPolicy, IngestError, Mode};
 
 pub use self::lag::{Lag, lag};
 
+/// The longest wait for a reader that ends: it tells the broker how far the table is, and leaves its group.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// The longest wait for one answer of the broker.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,8 @@ pub(crate) struct KafkaSource {
     settings: KafkaSettings,
     client: ClientConfig,
     committed: Committed,
+    /// Ends with the thread that reads.
+    reading: Option<oneshot::Receiver<()>>,
 }
 
 /// The table after the last commit, for the consumer thread to tell the broker.
@@ -96,7 +101,7 @@ impl KafkaSource {
         settings: KafkaSettings,
     ) -> Result<Self, IngestError> {
         let client = config::client(&contract.name, &settings.properties)?;
-        Ok(Self { lake, contract, spec, settings, client, committed: Committed::default() })
+        Ok(Self { lake, contract, spec, settings, client, committed: Committed::default(), reading: None })
     }
 }
 
@@ -113,6 +118,10 @@ impl Source for KafkaSource {
     }
 
     async fn run(&mut self, start: Option<Arc<Snapshot>>, out: Outlet) -> Result<(), SourceError> {
+        // Two members of one process would be two of the group, and with `group.instance.id` the same one twice.
+        self.close().await;
+        let (done, reading) = oneshot::channel();
+        self.reading = Some(reading);
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let env = ReaderEnv {
             lake: self.lake.clone(),
@@ -128,9 +137,20 @@ impl Source for KafkaSource {
             stop: Arc::clone(&stop.0),
             out,
         };
-        let read = tokio::task::spawn_blocking(move || Reader::open(env)?.run(start));
+        let read = tokio::task::spawn_blocking(move || {
+            let result = Reader::open(env).and_then(|reader| reader.run(start));
+            drop(done);
+            result
+        });
         let result = read.await.map_err(|e| IngestError::Internal(format!("the consumer died: {e}")))?;
         drop(stop);
         result
+    }
+
+    async fn close(&mut self) {
+        // A process that ended before would stay a member until its session times out, and its partitions would wait.
+        if let Some(reading) = self.reading.take() {
+            let _ = tokio::time::timeout(CLOSE_WITHIN, reading).await;
+        }
     }
 }

@@ -30,6 +30,8 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// Refusals that are further apart have nothing to do with each other; librdkafka repeats the same one each 30 s.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
+/// How long is waited without a word.
+const QUIET_FOR: Duration = Duration::from_secs(2);
 /// How often the same trouble is put into the log.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
@@ -134,7 +136,7 @@ impl Reader {
                 return Err(SourceError::from(IngestError::Kafka { context: what.to_owned(), reason }).into());
             }
             // The first moments of a connection are no trouble.
-            _ if waited > Duration::from_millis(500) => self.say(&format!("{what}: {}", not_yet.reason())),
+            _ if waited > QUIET_FOR => self.say(&format!("{what}: {}", not_yet.reason())),
             _ => {}
         }
         Ok(())
