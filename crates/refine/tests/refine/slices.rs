@@ -122,8 +122,13 @@ fn slices_give_what_the_whole_gives() {
 
         // A day that lost all its orders since is gone, although no slice of what is upstream has it.
         let silver = || ["lines", "orders", "shops"].map(|name| format!("silver.{name}")).to_vec();
-        let moved: Vec<Order> =
-            orders().into_iter().map(|o| Order { day: o.day.max(18_252), version: Some(2), ..o }).collect();
+        let move_on = |(order, place): (Order, i64)| Order {
+            day: order.day.max(18_252),
+            version: Some(2),
+            from: Place::Kafka(place, place),
+            ..order
+        };
+        let moved: Vec<Order> = orders().into_iter().zip(1_000..).map(move_on).collect();
         for world in [&whole, &sliced] {
             world.land(&moved, &[]).await;
             world.try_refine(RefineOptions { select: silver(), ..RefineOptions::default() }).await.unwrap();

@@ -186,8 +186,12 @@ fn every_event_is_stored_once_whatever_happens_to_readers_and_brokers() {
     let mut last = vec!["ingest"];
     STREAMS.iter().for_each(|(stream, _)| last.extend(["--stream", *stream]));
     world.run(&last).fine();
-    for ((stream, _), count) in STREAMS.iter().zip(&counts) {
-        let all = format!("SELECT _key FROM bronze.{stream} UNION ALL SELECT _key FROM quarantine.{stream}");
+    for ((stream, topic), count) in STREAMS.iter().zip(&counts) {
+        let columns = "_key, concat(CAST(_partition AS VARCHAR), '/', CAST(_offset AS VARCHAR)) AS place";
+        let all = format!("SELECT {columns} FROM bronze.{stream} UNION ALL SELECT {columns} FROM quarantine.{stream}");
+        let stored = world.sql(&format!("SELECT count(*), count(DISTINCT place) FROM ({all})"));
+        let log: i64 = (0..PARTITIONS as i32).map(|partition| world.kafka.offsets(topic, partition).1).sum();
+        assert_eq!(stored, format!("{log},{log}"), "{stream}: rows, and places in the log, which has {log}");
         let stored = world.sql(&format!("SELECT count(*), count(DISTINCT _key) FROM ({all})"));
         assert_eq!(stored, format!("{count},{count}"), "{stream}: rows, and events that they are of");
     }

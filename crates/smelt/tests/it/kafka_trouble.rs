@@ -65,7 +65,7 @@ fn a_topic_that_was_made_anew_stops_the_stream_until_that_is_accepted() {
         feed.once().exit(1);
         assert_eq!(feed.rows(), 20, "nothing was taken from the new topic");
 
-        accept(&feed).fine().says(&[&format!("accepted: kafka:"), &format!("/{topic}#2/1: ")]);
+        accept(&feed).fine().says(&["accepted: kafka:", &format!("/{topic}#2/1: ")]);
         assert_eq!(feed.rows(), 20 + messages);
         assert_eq!(recorded(&feed).len(), 1);
         feed.once().fine().says(&["events: 0 delivered"]);

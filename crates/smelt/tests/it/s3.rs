@@ -112,7 +112,7 @@ fn what_a_killed_writer_leaves_is_kept_while_it_may_be_someones() {
     let inputs = landing(&lake, "2000", "3");
     let ingest = ["ingest", "--input", &inputs[0]];
     // Version 0 makes the table; the commit of the first rows waits, and its writer dies.
-    let (fault, pause) = Fault::hold("PUT", "pos_sales/_delta_log/00000000000000000001.json");
+    let (fault, pause) = Fault::hold("PUT", "bronze/pos_sales/_delta_log/00000000000000000001.json");
     proxy.add(fault);
     let mut child = spawn(lake.command(ingest));
     pause.reached();

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult, UploadPart};
+use object_store::{
+    GetOptions, GetResult, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult,
+    UploadPart,
+};
 use url::Url;
 
 use super::shared_keys::SharedKeys;
@@ -29,6 +34,44 @@ pub fn open_bucket(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<
         builder = builder.with_credentials(Arc::new(keys));
     }
     Ok(Arc::new(builder.build().map_err(|e| bad(e.to_string()))?))
+}
+
+/// A body up to this size is read before it is given on, so that one that was cut off can be asked for again; rows of a
+/// larger one have gone on by then.
+const WHOLE_BYTES: u64 = 16 << 20;
+
+/// How often a body is asked for, and the first pause between.
+const BODY_ATTEMPTS: u32 = 5;
+const BODY_PAUSE: Duration = Duration::from_millis(50);
+
+/// An object, or a range of it. The client repeats requests that fail, but not those whose answer is cut off within its
+/// body: these are repeated here.
+///
+/// # Errors
+/// Those of the store; of a body when it was cut off each time.
+pub(super) async fn get_whole(
+    store: &dyn ObjectStore,
+    location: &Path,
+    options: GetOptions,
+) -> object_store::Result<GetResult> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let answer = store.get_opts(location, options.clone()).await?;
+        if options.head || answer.range.end - answer.range.start > WHOLE_BYTES {
+            return Ok(answer);
+        }
+        let (meta, range, attributes) = (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
+        match answer.bytes().await {
+            Ok(body) => {
+                let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(body) }).boxed());
+                return Ok(GetResult { payload, meta, range, attributes });
+            }
+            Err(error) if attempt == BODY_ATTEMPTS => return Err(error),
+            Err(error) => tracing::debug!(%location, %error, "the answer was cut off; asking again"),
+        }
+        tokio::time::sleep(BODY_PAUSE * 2_u32.pow(attempt - 1)).await;
+    }
 }
 
 /// Options that are [`SharedKeys`]' own.
