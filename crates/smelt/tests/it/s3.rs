@@ -1,18 +1,12 @@
-//! A lake on a real S3 (MinIO): more than one of everything, a network that fails, processes that die, keys that change.
+//! A lake on a real S3 (MinIO): more than one of everything, keys that change, a server that refuses or does not answer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use futures::TryStreamExt;
-use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
-use servers::proxy::{Effect, Fault, Flaky, Proxy};
+use servers::proxy::{Effect, Fault, Proxy};
 use servers::{Keys, Minio};
-use store::{Clock, LakeOptions, VacuumPolicy};
 
 use crate::faults::{check_truth, pieces};
 use crate::support::{Lake, Ran, files_in, terminate};
@@ -52,27 +46,6 @@ fn ended(child: Child) -> Ran {
     Ran::of(child.wait_with_output().expect("the child ends"))
 }
 
-/// The data files of a bucket that no commit names.
-fn orphans(minio: &Minio) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let bucket = minio.bucket("lake");
-        let all: Vec<ObjectPath> =
-            bucket.list(None).map_ok(|object| object.location).try_collect().await.expect("the bucket can be listed");
-        let mut named = String::new();
-        for commit in
-            all.iter().filter(|path| path.as_ref().contains("/_delta_log/") && path.as_ref().ends_with("json"))
-        {
-            let bytes = bucket.get(commit).await.expect("it is there").bytes().await;
-            named.push_str(&String::from_utf8_lossy(&bytes.expect("it can be read")));
-        }
-        let is_data =
-            |path: &&ObjectPath| path.as_ref().ends_with(".parquet") && !path.as_ref().contains("/_delta_log/");
-        let unnamed = |path: &&ObjectPath| !named.contains(path.filename().unwrap_or_default());
-        all.iter().filter(is_data).filter(unnamed).map(ToString::to_string).collect()
-    })
-}
-
 #[test]
 fn more_than_one_of_everything_counts_once() {
     let Some((minio, _)) = started() else { return };
@@ -85,80 +58,6 @@ fn more_than_one_of_everything_counts_once() {
     lake.ingest("pos_stock", &lake.folder().join("made/pos_stock.csv"));
     lake.refine();
     check_truth(&lake, &lake.folder().join("made/truth"));
-}
-
-#[test]
-fn a_slow_network_that_fails_changes_no_answer() {
-    let Some((minio, proxy)) = started() else { return };
-    let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &proxy.endpoint()));
-    let inputs = landing(&lake, "8000", "7");
-    let [first, second] = inputs.each_ref().map(|input| ["ingest", "--input", input]);
-    proxy.make_flaky(Flaky { seed: 9, per_mille: 12, delay: Duration::from_millis(6) });
-    for args in [&first[..], &["refine"], &second[..], &["refine"]] {
-        lake.run(args).fine();
-    }
-    lake.ingest("pos_stock", &lake.folder().join("made/pos_stock.csv"));
-    lake.refine();
-    assert!(proxy.fired() > 20, "{} faults", proxy.fired());
-    check_truth(&lake, &lake.folder().join("made/truth"));
-    lake.run(["maintain"]).fine();
-    check_truth(&lake, &lake.folder().join("made/truth"));
-}
-
-#[test]
-fn what_a_killed_writer_leaves_is_kept_while_it_may_be_someones() {
-    let Some((minio, proxy)) = started() else { return };
-    let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &proxy.endpoint()));
-    let inputs = landing(&lake, "2000", "3");
-    let ingest = ["ingest", "--input", &inputs[0]];
-    // Version 0 makes the table; the commit of the first rows waits, and its writer dies.
-    let (fault, pause) = Fault::hold("PUT", "bronze/pos_sales/_delta_log/00000000000000000001.json");
-    proxy.add(fault);
-    let mut child = spawn(lake.command(ingest));
-    pause.reached();
-    child.kill().expect("SIGKILL");
-    child.wait().expect("the child is gone");
-    let left = orphans(&minio);
-    assert!(!left.is_empty(), "the writer had a file");
-
-    // The proxy still holds what the dead one asked for; others go past it.
-    let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &minio.endpoint()));
-    lake.run(ingest).fine();
-    lake.run(["maintain"]).fine();
-    assert_eq!(orphans(&minio), left, "a file that is young may still be committed");
-    let stored = lake.sql("SELECT count(*) FROM bronze.pos_sales");
-    assert_eq!(vacuumed_after(&minio, "bronze.pos_sales", 49), left);
-    assert_eq!(orphans(&minio), Vec::<String>::new());
-
-    // Now the request of the dead one goes on, and finds its version taken.
-    pause.resume();
-    wait_for(|| proxy.take_seen().iter().any(|seen| seen.status == Some(412)));
-    assert_eq!(lake.sql("SELECT count(*) FROM bronze.pos_sales"), stored);
-    lake.run(ingest).fine().says(&["0 delivered"]);
-}
-
-/// What a vacuum removes that many hours from now, as paths in the bucket.
-fn vacuumed_after(minio: &Minio, table: &str, hours: i64) -> Vec<String> {
-    let storage = minio.env().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let clock: Clock = Arc::new(move || Utc::now() + chrono::Duration::hours(hours));
-    let options = LakeOptions { storage, clock, ..LakeOptions::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let lake = store::Lake::open("s3://lake/retail", options).await.expect("the lake");
-        let table = lake.table(&table.parse().expect("a name")).await.expect("the table");
-        let report = table.vacuum(&VacuumPolicy::default()).await.expect("vacuumed");
-        let folder = table.name().to_string().replace('.', "/");
-        report.removed.iter().map(|path| format!("retail/{folder}/{path}")).collect()
-    })
-}
-
-/// Asks until it is so.
-fn wait_for(is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Asks until the answer is there: other processes are at it.

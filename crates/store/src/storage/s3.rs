@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use object_store::aws::AmazonS3Builder;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
     GetOptions, GetResult, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult,
@@ -57,21 +58,38 @@ pub(super) async fn get_whole(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let answer = store.get_opts(location, options.clone()).await?;
-        if options.head || answer.range.end - answer.range.start > WHOLE_BYTES {
-            return Ok(answer);
-        }
-        let (meta, range, attributes) = (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
-        match answer.bytes().await {
-            Ok(body) => {
-                let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(body) }).boxed());
-                return Ok(GetResult { payload, meta, range, attributes });
+        match whole(store, location, options.clone()).await {
+            Err(error) if attempt < BODY_ATTEMPTS && is_cut_off(&error) => {
+                tracing::debug!(%location, %error, "the answer was cut off; asking again");
             }
-            Err(error) if attempt == BODY_ATTEMPTS => return Err(error),
-            Err(error) => tracing::debug!(%location, %error, "the answer was cut off; asking again"),
+            done => return done,
         }
         tokio::time::sleep(BODY_PAUSE * 2_u32.pow(attempt - 1)).await;
     }
+}
+
+async fn whole(store: &dyn ObjectStore, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+    let is_head = options.head;
+    let answer = store.get_opts(location, options).await?;
+    if is_head || answer.range.end - answer.range.start > WHOLE_BYTES {
+        return Ok(answer);
+    }
+    let (meta, range, attributes) = (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
+    let body = answer.bytes().await?;
+    let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(body) }).boxed());
+    Ok(GetResult { payload, meta, range, attributes })
+}
+
+/// Whether an answer had begun to come: also one that says that there is no such object has a body.
+fn is_cut_off(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<HttpError>() {
+            return !matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Options that are [`SharedKeys`]' own.
