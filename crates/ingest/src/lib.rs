@@ -45,8 +45,8 @@ pub use progress::{Progress, ProgressEvent, Silent};
 pub use record::{LastRun, last_runs};
 pub use replay::{Edits, Mend, ReplayOptions, ReplayReport, replay};
 pub use report::{
-    Counts, FileCounts, FileNote, FileOutcome, Gap, IncompleteFile, IncompleteSet, IngestReport, Lack, MAX_NOTES, SetReport,
-    StreamReport,
+    Counts, FileCounts, FileNote, FileOutcome, Gap, IncompleteFile, IncompleteSet, IngestReport, Lack, MAX_NOTES,
+    SetReport, StreamReport,
 };
 pub use run::run;
 pub use source::kafka::{Lag, lag};
