@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::client::ClientContext;
@@ -16,6 +17,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::partitions::TopicPartition;
+
+/// After this no answer comes to offsets that were sent to the broker.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A change of ownership that the loop has to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +39,8 @@ pub(super) struct Context {
     /// A topic that was made anew under the client, which would go on at the old offsets.
     recreated: Mutex<Option<String>>,
     is_recreated: AtomicBool,
-    /// Whether offsets were sent to the broker and no answer came yet.
-    is_telling: AtomicBool,
+    /// Since when offsets are on their way to the broker.
+    telling: Mutex<Option<Instant>>,
     /// Whether the consumer is being closed: then nobody carries out changes any more.
     closing: AtomicBool,
 }
@@ -50,7 +54,7 @@ impl Context {
             reason: Mutex::default(),
             recreated: Mutex::default(),
             is_recreated: AtomicBool::new(false),
-            is_telling: AtomicBool::new(false),
+            telling: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -83,12 +87,12 @@ impl Context {
 
     /// Notes whether offsets are on their way to the broker.
     pub fn set_telling(&self, is_telling: bool) {
-        self.is_telling.store(is_telling, Ordering::Relaxed);
+        *lock(&self.telling) = is_telling.then(Instant::now);
     }
 
-    /// Whether offsets are on their way to the broker.
+    /// Whether offsets are on their way to the broker. One that a rebalance refused is never answered.
     pub fn is_telling(&self) -> bool {
-        self.is_telling.load(Ordering::Relaxed)
+        lock(&self.telling).is_some_and(|since| since.elapsed() < ANSWERED_WITHIN)
     }
 }
 

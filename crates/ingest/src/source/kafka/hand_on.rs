@@ -117,7 +117,7 @@ impl Reader {
         }
     }
 
-    /// Tells the broker the last positions, before partitions go, and waits a moment until it has them.
+    /// Tells the broker the last positions, before the client goes, and waits a moment until it has them.
     pub(super) fn tell_broker_now(&mut self) {
         self.await_told();
         self.tell();
@@ -125,7 +125,7 @@ impl Reader {
     }
 
     /// One commit at a time: librdkafka keeps those that it cannot send, and closing a client waits for all of them.
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         if self.consumer.context().is_telling() {
             return;
         }

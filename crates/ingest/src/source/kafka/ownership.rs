@@ -37,7 +37,7 @@ impl Reader {
             Change::Revoked { partitions, lost: false } => {
                 self.hand_on(Duration::ZERO)?;
                 self.env.out.blocking_settle(false)?;
-                self.tell_broker_now();
+                self.tell();
                 self.forget(&partitions);
                 self.unassign(&partitions)?;
                 tracing::info!(stream = self.env.stream, partitions = %shown(&partitions), "partitions revoked");
