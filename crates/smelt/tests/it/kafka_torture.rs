@@ -37,7 +37,6 @@ struct World {
     lake: Lake,
     kafka: Kafka,
     minio: Option<Minio>,
-    nodes: usize,
 }
 
 impl World {
@@ -49,7 +48,7 @@ impl World {
         if let Some(minio) = &minio {
             minio.create_bucket("torture");
         }
-        Some(World { lake: Lake::new(), kafka, minio, nodes })
+        Some(World { lake: Lake::new(), kafka, minio })
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -224,11 +223,7 @@ fn torture(world: &World, kills: u64, random: &mut Random) {
             frozen = Some((child, Instant::now()));
         }
         if round == kills / 2 {
-            // Of several brokers one dies; the only one stops, and comes back.
-            match world.nodes {
-                1 => world.kafka.stop(1),
-                _ => world.kafka.kill(1),
-            }
+            world.kafka.kill(1);
             thread::sleep(Duration::from_millis(random.below(2_000)));
             world.kafka.restart(1);
         }
