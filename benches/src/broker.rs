@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,26 +14,49 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use servers::{Kafka, KafkaOptions};
 
-/// How long the broker may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::child;
 
-/// Starts a broker on its own port and data folder.
+/// The shipped contract of sales reads this topic.
+pub const TOPIC: &str = "sales_topic";
+
+/// How long the broker may take to answer.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts a broker on its own port and data folder, with these settings (`server.properties`) beside the usual ones.
 ///
 /// # Errors
 /// When it is not installed here.
-pub fn start() -> Result<Kafka> {
-    let options = KafkaOptions { heap_mb: 1024, ..KafkaOptions::default() };
+pub fn start(config: &[(&str, &str)]) -> Result<Kafka> {
+    let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let options = KafkaOptions { heap_mb: 1024, config, ..KafkaOptions::default() };
     Kafka::start(options).context("Kafka is not installed: tests/servers/setup.sh kafka")
 }
 
-/// Puts each line of a file into the topic as a message, evenly over its partitions, as a producer with its default
-/// batches would; gives how many.
+/// Puts each line of a file into the topic as a message; gives how many. A process of its own does it: the peak of memory
+/// of what is started afterwards would count what the client's queue took here.
 ///
 /// # Errors
 /// When a message is not stored.
 pub fn load(kafka: &Kafka, topic: &str, partitions: i32, file: &Path) -> Result<u64> {
-    let mut client = kafka.client();
-    client.set("linger.ms", "20").set("queue.buffering.max.messages", "500000").set("acks", "1");
+    let stored = || (0..partitions).map(|partition| kafka.offsets(topic, partition).1).sum::<i64>();
+    let before = stored();
+    let mut loader = Command::new(std::env::current_exe()?);
+    loader.args(["load", kafka.bootstrap_servers(), topic, &partitions.to_string()]).arg(file);
+    let count: u64 = child::run(&mut loader)?.output.trim().parse().context("what the loader said")?;
+    let stored = stored() - before;
+    ensure!(stored == count as i64, "{stored} of {count} messages are stored");
+    Ok(count)
+}
+
+/// Sends each line of a file as a message, evenly over the partitions, as a producer with its default batches would; gives
+/// how many.
+///
+/// # Errors
+/// When a message is not taken.
+pub fn send_lines(servers: &str, topic: &str, partitions: i32, file: &Path) -> Result<u64> {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", servers).set("acks", "1");
+    client.set("linger.ms", "20").set("queue.buffering.max.messages", "500000");
     let producer: BaseProducer = client.create()?;
     let mut count = 0;
     let mut lines = BufReader::with_capacity(1 << 20, File::open(file)?);
@@ -56,8 +80,6 @@ pub fn load(kafka: &Kafka, topic: &str, partitions: i32, file: &Path) -> Result<
         count += 1;
     }
     producer.flush(PATIENCE)?;
-    let stored: i64 = (0..partitions).map(|partition| kafka.offsets(topic, partition).1).sum();
-    ensure!(stored == count as i64, "{stored} of {count} messages are stored");
     Ok(count)
 }
 

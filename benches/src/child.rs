@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::Settings;
 use crate::usage;
@@ -22,6 +22,8 @@ pub struct Run {
     pub peak_mib: f64,
     /// Standard output.
     pub output: String,
+    /// Standard error.
+    pub log: String,
 }
 
 impl Run {
@@ -32,6 +34,7 @@ impl Run {
             cpu_s: self.cpu_s + next.cpu_s,
             peak_mib: self.peak_mib.max(next.peak_mib),
             output: next.output,
+            log: next.log,
         }
     }
 }
@@ -41,26 +44,93 @@ impl Run {
 /// # Errors
 /// When it cannot be started or ends with anything but 0; the message holds the end of its standard error.
 pub fn run(command: &mut Command) -> Result<Run> {
-    // Files and not pipes: a full pipe would make the child wait for us.
-    let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
-    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
-    let start = Instant::now();
-    let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-    let (status, used) = usage::wait(&child)?;
-    let wall_s = start.elapsed().as_secs_f64();
-    if !status.success() {
-        let text = text_of(&mut err)?;
-        let tail: Vec<&str> = text.lines().rev().take(20).collect();
-        bail!("{command:?} ended with {status}:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-    }
-    Ok(Run { wall_s, cpu_s: used.cpu_s, peak_mib: used.peak_mib, output: text_of(&mut out)? })
+    start(command)?.wait()
 }
 
-fn text_of(file: &mut File) -> Result<String> {
+/// Starts a program.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start(command: &mut Command) -> Result<Running> {
+    // Files and not pipes: a full pipe would make the child wait for us.
+    let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
+    let begun = Instant::now();
+    let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+    Ok(Running { child, command: format!("{command:?}"), out, err, begun, is_waited_for: false })
+}
+
+/// A program that runs; it is killed where nobody waits for its end.
+///
+/// Its peak of memory counts this process's at its start: the system takes it over when a program is started.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    command: String,
+    out: File,
+    err: File,
+    begun: Instant,
+    is_waited_for: bool,
+}
+
+impl Running {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn wait(mut self) -> Result<Run> {
+        let (status, used) = usage::wait(&self.child)?;
+        self.is_waited_for = true;
+        let wall_s = self.begun.elapsed().as_secs_f64();
+        let log = text_of(&self.err)?;
+        if !status.success() {
+            bail!("{} ended with {status}:\n{}", self.command, end_of(&log));
+        }
+        Ok(Run { wall_s, cpu_s: used.cpu_s, peak_mib: used.peak_mib, output: text_of(&self.out)?, log })
+    }
+
+    /// Asks it to end, with SIGTERM.
+    ///
+    /// # Errors
+    /// When it has ended by itself; the message holds the end of its standard error.
+    pub fn terminate(&self) -> Result<()> {
+        if self.has_ended()? {
+            bail!("{} ended by itself:\n{}", self.command, end_of(&text_of(&self.err)?));
+        }
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        ensure!(sent.success(), "SIGTERM was not sent to {}", self.command);
+        Ok(())
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn has_ended(&self) -> Result<bool> {
+        Ok(usage::has_ended(&self.child)?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.is_waited_for {
+            // Both fail only when it has ended already.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn text_of(mut file: &File) -> Result<String> {
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn end_of(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// The release binary under test.

@@ -10,9 +10,12 @@ mod broker;
 mod child;
 mod duckdb;
 mod events;
+mod lake_log;
+mod live;
 mod machine;
 mod peers;
 mod report;
+mod till;
 mod usage;
 
 use std::path::PathBuf;
@@ -167,6 +170,57 @@ enum Bench {
         #[arg(long = "engine", value_name = "ENGINE")]
         engines: Vec<bench::kafka::Engine>,
     },
+    /// From an event to the release that has it, while `ingest --follow` and `refine --follow` run
+    Freshness {
+        /// Messages a second
+        #[arg(long, default_value_t = 20_000)]
+        rate: u64,
+        /// For so many seconds
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// The share of messages that are sales which were sent before
+        #[arg(long, default_value_t = 0.01)]
+        repeats: f64,
+        /// Partitions of the topic
+        #[arg(long, default_value_t = 8)]
+        partitions: i32,
+        /// The lake is on a MinIO of this machine, and not in the work folder
+        #[arg(long)]
+        minio: bool,
+        /// A setting of Smelt that is not the default
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// A reader that was away while events came, against one that reads from scratch
+    CatchUp {
+        /// Events that come while it is away
+        #[arg(long, default_value_t = 5_000_000)]
+        events: u64,
+        /// Partitions of the topic
+        #[arg(long, default_value_t = 8)]
+        partitions: i32,
+    },
+    /// One reader, and three that share its topic
+    ScaleOut {
+        /// Number of events
+        #[arg(long, default_value_t = 5_000_000)]
+        events: u64,
+        /// Partitions of the topic
+        #[arg(long, default_value_t = 9)]
+        partitions: i32,
+    },
+    /// Send the lines of a file to a topic: what the loads on a broker begin with
+    #[command(hide = true)]
+    Load {
+        /// The brokers
+        servers: String,
+        /// The topic
+        topic: String,
+        /// Its partitions
+        partitions: i32,
+        /// The file
+        file: PathBuf,
+    },
     /// Count the messages of a topic and do nothing else: the ceiling that `kafka` measures
     #[command(hide = true)]
     Count {
@@ -208,6 +262,16 @@ fn run(Cli { settings, bench }: Cli) -> Result<()> {
         Bench::SmallFiles { files } => bench::small_files::run(&settings, files),
         Bench::Start { runs } => bench::start::run(&settings, runs),
         Bench::Kafka { events, partitions, engines } => bench::kafka::run(&settings, events, partitions, &engines),
+        Bench::Freshness { rate, seconds, repeats, partitions, minio, set } => {
+            let load = bench::freshness::Load { rate, seconds, repeats, partitions, minio, set };
+            bench::freshness::run(&settings, &load)
+        }
+        Bench::CatchUp { events, partitions } => bench::catch_up::run(&settings, events, partitions),
+        Bench::ScaleOut { events, partitions } => bench::scale_out::run(&settings, events, partitions),
+        Bench::Load { servers, topic, partitions, file } => {
+            println!("{}", broker::send_lines(&servers, &topic, partitions, &file)?);
+            Ok(())
+        }
         Bench::Count { servers, topic } => {
             println!("{} messages", broker::count(&servers, &topic)?);
             Ok(())

@@ -124,6 +124,12 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// The least value that at least this share of the sorted values does not exceed; 0 of nothing.
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or_default()
+}
+
 /// A figure with two decimals.
 pub fn two(value: f64) -> String {
     format!("{value:.2}")
@@ -136,12 +142,20 @@ pub fn three(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{median, percentile};
 
     #[test]
     fn medians() {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median([]), 0.0);
+    }
+
+    #[test]
+    fn percentiles() {
+        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        let at = |share| percentile(&values, share);
+        assert_eq!((at(0.0), at(0.5), at(0.99), at(0.991), at(1.0)), (1.0, 100.0, 198.0, 199.0, 200.0));
+        assert_eq!(percentile(&[], 0.5), 0.0);
     }
 }

@@ -1,6 +1,9 @@
 //! CPU time and peak memory, of this process and of children.
 
-#![allow(unsafe_code, reason = "wait4 and getrusage have no safe form in std; both fill structs that live here")]
+#![allow(
+    unsafe_code,
+    reason = "wait4, waitid and getrusage have no safe form in std; they fill structs that live here"
+)]
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -33,6 +36,18 @@ pub fn wait(child: &Child) -> io::Result<(ExitStatus, Usage)> {
         return Err(io::Error::last_os_error());
     }
     Ok((ExitStatus::from_raw(status), Usage::of(&usage)))
+}
+
+/// Whether a child has ended; it can still be waited for.
+pub fn has_ended(child: &Child) -> io::Result<bool> {
+    // SAFETY: an all-zero siginfo is valid, and the pointer is to a live local.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    if unsafe { libc::waitid(libc::P_PID, child.id() as libc::id_t, &mut info, options) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: waitid left it all zero, or filled it in for a child that ended, which has a process id.
+    Ok(unsafe { info.si_pid() } != 0)
 }
 
 /// What this process has used so far.

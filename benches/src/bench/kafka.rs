@@ -7,18 +7,16 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use servers::Kafka;
 
+use crate::broker::{self, TOPIC};
 use crate::child::{self, Run, Smelt};
 use crate::report::{Report, median, two};
-use crate::{Settings, broker, events, peers};
+use crate::{Settings, events, peers};
 
 const ABOUT: &str = "One broker (Apache Kafka, KRaft, its log on the same disk) with a topic of sales events (163 bytes), read \
     from its start to a committed table, by one process after the other: Smelt (`ingest --once`, default sync, every event \
     decoded, checked against its contract and partitioned), a consumer that only counts (the ceiling), a Python consumer \
     that appends with deltalake, and Spark Structured Streaming to Delta and to Parquet. Each starts with no offsets and no \
     table. CPU is that of the process alone, with all its threads and its start.";
-
-/// The shipped contract reads this topic.
-const TOPIC: &str = "sales_topic";
 
 /// What runs, in the order of their turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -81,7 +79,7 @@ pub fn run(settings: &Settings, events: u64, partitions: i32, engines: &[Engine]
         "pyspark 3.5.9 with spark-sql-kafka 3.5.7 and delta 3.3.2, confluent-kafka 2.16.1, deltalake 1.6.6",
     );
     let file = events::sales(events)?;
-    let kafka = broker::start()?;
+    let kafka = broker::start(&[])?;
     kafka.create_topic(TOPIC, partitions, &[]);
     let loaded = broker::load(&kafka, TOPIC, partitions, &file)?;
     ensure!(loaded == events, "{loaded} events in the topic, expected {events}");
