@@ -10,9 +10,9 @@ use super::{Begins, Event, Reached};
 use crate::records::{ArrivedAt, OVERSIZE_KEPT, Oversize, RawBatch};
 
 /// Bytes after which a batch is handed on.
-const FULL_BYTES: usize = 4 << 20;
+const FULL_BYTES: usize = 1 << 20;
 /// Records after which a batch is handed on.
-const FULL_RECORDS: usize = 32 * 1024;
+const FULL_RECORDS: usize = 8 * 1024;
 
 /// A message as a source sees it.
 pub(super) struct Message<'a> {
