@@ -37,8 +37,10 @@ pub struct RawBatch {
     pub keys: Option<Vec<Option<Range<u32>>>>,
     /// Records that were too long, in order: their range holds only the first [`OVERSIZE_KEPT`] bytes.
     pub oversize: Vec<Oversize>,
-    /// The header of a CSV file; `None`: the records are JSON.
+    /// The header of a CSV file; `None`: the records are no CSV.
     pub header: Option<Arc<CsvHeader>>,
+    /// `_headers`; `None` where none are kept.
+    pub headers: Option<MessageHeaders>,
 }
 
 impl RawBatch {
@@ -60,6 +62,15 @@ impl RawBatch {
         let range = &self.ranges[index];
         &self.bytes[range.start as usize..range.end as usize]
     }
+}
+
+/// The headers of the messages of a batch: one entry a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageHeaders {
+    /// Name and value of all headers, as ranges into the batch's bytes: names are UTF-8. What is `None` is null.
+    pub parts: Vec<(Option<Range<u32>>, Option<Range<u32>>)>,
+    /// Per record its part of `parts`; `None`: nobody knows its headers.
+    pub records: Vec<Option<Range<u32>>>,
 }
 
 /// When records arrived, microseconds since the epoch, UTC.

@@ -70,7 +70,7 @@ impl Decoder {
             rescued: Texts::default(),
             scratch: Scratch::new(contract),
             csv: CsvReader::default(),
-            assembler: Assembler::default(),
+            assembler: Assembler::new(contract),
             contract: contract.clone(),
         }
     }

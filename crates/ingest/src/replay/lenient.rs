@@ -74,5 +74,6 @@ fn batch(records: impl Iterator<Item = (usize, String)>, header: Option<Arc<CsvH
         keys: None,
         oversize: Vec::new(),
         header,
+        headers: None,
     }
 }

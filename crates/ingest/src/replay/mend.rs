@@ -21,7 +21,7 @@ use super::open::Record;
 use super::wire::{NewValue, Parts};
 use crate::decode::CsvHeader;
 use crate::decoders::Decoders;
-use crate::records::{ArrivedAt, RawBatch};
+use crate::records::{ArrivedAt, MessageHeaders, RawBatch};
 use crate::{IngestError, decode};
 
 /// Bytes of records that are decoded as one batch.
@@ -386,6 +386,18 @@ fn raw_batch(rows: &[usize], records: &[Record], header: Option<Arc<CsvHeader>>)
     let of = || rows.iter().map(|row| &records[*row]);
     let ranges = of().map(|record| append(&record.raw)).collect();
     let keys: Vec<Option<Range<u32>>> = of().map(|record| record.key.as_deref().map(&mut append)).collect();
+    let headers = of().any(|record| record.headers.is_some()).then(|| {
+        let mut headers = MessageHeaders::default();
+        for record in of() {
+            let start = headers.parts.len() as u32;
+            for (name, value) in record.headers.iter().flatten() {
+                let name = name.as_deref().map(|name| append(name.as_bytes()));
+                headers.parts.push((name, value.as_deref().map(&mut append)));
+            }
+            headers.records.push(record.headers.is_some().then_some(start..headers.parts.len() as u32));
+        }
+        headers
+    });
     let first = &records[rows[0]].place;
     RawBatch {
         ranges,
@@ -396,6 +408,7 @@ fn raw_batch(rows: &[usize], records: &[Record], header: Option<Arc<CsvHeader>>)
         keys: keys.iter().any(Option::is_some).then_some(keys),
         oversize: Vec::new(),
         header,
+        headers,
         bytes: bytes.into(),
     }
 }

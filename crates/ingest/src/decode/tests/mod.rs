@@ -55,6 +55,7 @@ fn batch<R: AsRef<[u8]>>(records: &[R]) -> RawBatch {
         keys: None,
         oversize: Vec::new(),
         header: None,
+        headers: None,
     }
 }
 

@@ -19,6 +19,7 @@ use super::not_yet::{NotYet, Trouble, failed};
 use super::ownership::names;
 use super::partitions::{Partitions, Taken, TopicPartition};
 use super::topics::Topics;
+use crate::source::log_batch::Keep;
 use crate::source::{Outlet, SourceError};
 use crate::{IngestError, Mode};
 
@@ -33,7 +34,7 @@ pub(super) struct ReaderEnv {
     pub lake: Lake,
     pub stream: String,
     pub spec: KafkaSpec,
-    pub max_record: usize,
+    pub keep: Keep,
     pub client: ClientConfig,
     /// Messages are handed on when the oldest has waited this long.
     pub hand_on_after: Duration,

@@ -32,6 +32,7 @@ use store::{Lake, Snapshot};
 use tokio::sync::oneshot;
 
 use self::consumer::{Reader, ReaderEnv};
+use super::log_batch::Keep;
 use super::{OnCommit, Outlet, Source, SourceError};
 use crate::{FlushPolicy, IngestError, Mode};
 
@@ -127,7 +128,7 @@ impl Source for KafkaSource {
             lake: self.lake.clone(),
             stream: self.contract.name.clone(),
             spec: self.spec.clone(),
-            max_record: self.contract.max_record,
+            keep: Keep { max_record: self.contract.max_record, headers: self.spec.headers },
             client: self.client.clone(),
             hand_on_after: (self.settings.flush.interval / 4).min(Duration::from_millis(200)),
             mode: self.settings.mode,

@@ -191,7 +191,7 @@ impl Reader {
     }
 
     fn batch(&self, log: &Log<'_>, partition: &TopicPartition, first: i64) -> LogBatch {
-        LogBatch::new(&self.cluster, &log.name, partition.id, first, self.env.max_record)
+        LogBatch::new(&self.cluster, &log.name, partition.id, first, self.env.keep)
     }
 
     /// Compares the messages before the position with what is stored.
