@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::decode::CsvHeader;
+use crate::decode::{CsvHeader, Framing};
 
 /// Of a record longer than the contract's `max_record`, this many bytes are kept.
 pub const OVERSIZE_KEPT: usize = 64 * 1024;
@@ -39,6 +39,8 @@ pub struct RawBatch {
     pub oversize: Vec<Oversize>,
     /// The header of a CSV file; `None`: the records are no CSV.
     pub header: Option<Arc<CsvHeader>>,
+    /// How the records stand behind ids of schemas; `None`: they do not.
+    pub framing: Option<Framing>,
     /// `_headers`; `None` where none are kept.
     pub headers: Option<MessageHeaders>,
 }

@@ -1,5 +1,6 @@
 //! Gathers the messages of one partition into a batch: every payload is copied once, into one buffer.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Event, Reached};
+use crate::decode::{Framing, schema_id};
 use crate::records::{ArrivedAt, MessageHeaders, OVERSIZE_KEPT, Oversize, RawBatch};
 
 /// Bytes after which a batch is handed on.
@@ -30,6 +32,8 @@ pub(super) struct Keep {
     pub max_record: usize,
     /// Whether headers are kept.
     pub headers: bool,
+    /// Whether the ids of schemas are noted that stand before the records.
+    pub schema_ids: bool,
 }
 
 /// The messages of one partition that are not handed on yet.
@@ -47,6 +51,7 @@ pub(super) struct LogBatch {
     arrived: Vec<i64>,
     keys: Vec<Option<Range<u32>>>,
     headers: MessageHeaders,
+    schema_ids: BTreeSet<u32>,
     oversize: Vec<Oversize>,
 }
 
@@ -66,6 +71,7 @@ impl LogBatch {
             arrived: Vec::new(),
             keys: Vec::new(),
             headers: MessageHeaders::default(),
+            schema_ids: BTreeSet::new(),
             oversize: Vec::new(),
         }
     }
@@ -100,6 +106,9 @@ impl LogBatch {
         self.skip_to(message.offset);
         self.next = message.offset + 1;
         let payload = message.payload.unwrap_or_default();
+        if self.keep.schema_ids {
+            self.schema_ids.extend(schema_id(payload));
+        }
         let kept = if payload.len() > self.keep.max_record {
             let record = u32::try_from(self.offsets.len()).unwrap_or(u32::MAX);
             self.oversize.push(Oversize { record, length: payload.len() as u64, hash: xxh3_128(payload) });
@@ -118,6 +127,11 @@ impl LogBatch {
             self.headers.records.push(Some(none..none));
         }
         true
+    }
+
+    /// The ids of schemas that stand before the records.
+    pub fn schema_ids(&self) -> &BTreeSet<u32> {
+        &self.schema_ids
     }
 
     /// Whether headers are kept.
@@ -146,8 +160,9 @@ impl LogBatch {
         self.bytes.len() >= FULL_BYTES || self.offsets.len() >= FULL_RECORDS
     }
 
-    /// Takes what was gathered, with the position behind it; `None` if nothing was.
-    pub fn seal(&mut self) -> Option<Event> {
+    /// Takes what was gathered, with the position behind it; `None` if nothing was. `framing` tells of all
+    /// [`Self::schema_ids`].
+    pub fn seal(&mut self, framing: Option<Framing>) -> Option<Event> {
         if self.is_empty() {
             return None;
         }
@@ -156,6 +171,7 @@ impl LogBatch {
         if self.offsets.is_empty() {
             return Some(Event::Reached(reached));
         }
+        self.schema_ids.clear();
         let keys = std::mem::take(&mut self.keys);
         let capacity = self.bytes.len();
         let raw = RawBatch {
@@ -168,6 +184,7 @@ impl LogBatch {
             keys: keys.iter().any(Option::is_some).then_some(keys),
             oversize: std::mem::take(&mut self.oversize),
             header: None,
+            framing,
             headers: self.keep.headers.then(|| std::mem::take(&mut self.headers)),
         };
         Some(Event::Records(raw, Some(reached)))
@@ -183,7 +200,7 @@ pub(super) fn input(cluster: &str, topic: &str, partition: i32) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Keep = Keep { max_record: 100, headers: false };
+    const PLAIN: Keep = Keep { max_record: 100, headers: false, schema_ids: false };
 
     fn message(offset: i64, payload: &'static [u8]) -> Message<'static> {
         Message { offset, arrived_at_us: offset * 10, key: Some(b"k"), payload: Some(payload) }
@@ -195,16 +212,16 @@ mod tests {
         for (offset, payload) in [(4, b"old" as &[u8]), (5, b"a"), (6, b"bc"), (5, b"again"), (9, b"")] {
             batch.push(&message(offset, payload));
         }
-        let Some(Event::Records(raw, Some(reached))) = batch.seal() else { panic!("three messages") };
+        let Some(Event::Records(raw, Some(reached))) = batch.seal(None) else { panic!("three messages") };
         assert_eq!(raw.offsets, [5, 6, 9]);
         assert_eq!((0..3).map(|i| raw.record(i)).collect::<Vec<_>>(), [b"a" as &[u8], b"bc", b""]);
         assert_eq!(raw.arrived_at, ArrivedAt::Each(vec![50, 60, 90]));
         assert_eq!((reached.input.as_ref(), reached.to, reached.skipped), ("kafka:c/t/3", 10, 2));
-        assert!(batch.seal().is_none());
+        assert!(batch.seal(None).is_none());
         batch.skip_to(10);
-        assert!(batch.is_empty() && batch.seal().is_none());
+        assert!(batch.is_empty() && batch.seal(None).is_none());
         batch.skip_to(13);
-        let Some(Event::Reached(reached)) = batch.seal() else { panic!("no message, and further") };
+        let Some(Event::Reached(reached)) = batch.seal(None) else { panic!("no message, and further") };
         assert_eq!((reached.to, reached.skipped), (13, 3));
     }
 
@@ -213,10 +230,20 @@ mod tests {
         let long = vec![b'x'; 200_000];
         let mut batch = LogBatch::new("c", "t", 0, 0, Keep { max_record: 100_000, ..PLAIN });
         batch.push(&Message { offset: 0, arrived_at_us: 0, key: None, payload: Some(&long) });
-        let Some(Event::Records(raw, _)) = batch.seal() else { panic!("one message") };
+        let Some(Event::Records(raw, _)) = batch.seal(None) else { panic!("one message") };
         assert_eq!(raw.record(0).len(), OVERSIZE_KEPT);
         assert_eq!(raw.oversize, [Oversize { record: 0, length: 200_000, hash: xxh3_128(&long) }]);
         assert!(raw.keys.is_none() && raw.headers.is_none());
+    }
+
+    #[test]
+    fn ids_of_schemas_are_noted_until_the_batch_is_taken() {
+        let mut batch = LogBatch::new("c", "t", 0, 0, Keep { schema_ids: true, ..PLAIN });
+        for (offset, payload) in [(0, b"\0\0\0\0\x07x" as &[u8]), (1, b"{}"), (2, b"\0\0\0\x01\0"), (3, b"\0\0")] {
+            batch.push(&message(offset, payload));
+        }
+        assert_eq!(batch.schema_ids().iter().collect::<Vec<_>>(), [&7, &256]);
+        assert!(batch.seal(None).is_some() && batch.schema_ids().is_empty());
     }
 
     #[test]
@@ -229,7 +256,7 @@ mod tests {
             }
         }
         assert!(!batch.push(&message(1, b"x")), "it was handed on before");
-        let Some(Event::Records(raw, _)) = batch.seal() else { panic!("three messages") };
+        let Some(Event::Records(raw, _)) = batch.seal(None) else { panic!("three messages") };
         let headers = raw.headers.expect("they are kept");
         assert_eq!(headers.records, [Some(0..0), Some(0..1), Some(1..3)]);
         let text = |range: &Range<u32>| &raw.bytes[range.start as usize..range.end as usize];

@@ -70,14 +70,14 @@ fn hand_over(mut events: sim::Events, mut batches: Vec<LogBatch>, out: &Outlet) 
             let (key, payload) = (Some(made.key(entry)), Some(made.payload(entry)));
             batch.push(&Message { offset: entry.offset, arrived_at_us, key, payload });
             if batch.is_full()
-                && let Some(event) = batch.seal()
+                && let Some(event) = batch.seal(None)
             {
                 out.blocking_send(event)?;
             }
         }
         made.clear();
     }
-    for event in batches.iter_mut().filter_map(LogBatch::seal) {
+    for event in batches.iter_mut().filter_map(|batch| batch.seal(None)) {
         out.blocking_send(event)?;
     }
     Ok(())

@@ -117,7 +117,7 @@ impl Reader {
             Err(error @ IngestError::Expired { .. }) if self.env.accept_gap => {
                 self.note_gap(&batch, &error)?;
                 batch.skip_to(marks.low);
-                batch.seal().map_or(Ok(()), |event| self.env.out.blocking_send(event))?;
+                batch.seal(None).map_or(Ok(()), |event| self.env.out.blocking_send(event))?;
             }
             result => result?,
         }
