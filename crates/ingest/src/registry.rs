@@ -125,11 +125,13 @@ impl Registry {
         IngestError::Registry { url: self.url.to_string(), reason }
     }
 
-    /// Those of some ids that have to be asked for.
+    /// Those of some ids that have to be asked for. Ids are positive numbers of 32 bits: others are none, and a registry
+    /// answers to them as if it were not there.
     pub fn unknown<'a>(&self, ids: impl IntoIterator<Item = &'a u32>) -> Vec<u32> {
         let (known, absent) = (lock(&self.known), lock(&self.absent));
         let is_absent = |id: &u32| absent.get(id).is_some_and(|since| since.elapsed() < ABSENT_FOR);
-        ids.into_iter().filter(|id| !known.contains_key(*id) && !is_absent(*id)).copied().collect()
+        let is_id = |id: &u32| i32::try_from(*id).is_ok();
+        ids.into_iter().filter(|id| is_id(id) && !known.contains_key(*id) && !is_absent(*id)).copied().collect()
     }
 
     /// What is known of some ids; those that were never asked for are absent.
@@ -295,7 +297,106 @@ fn away(error: reqwest::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// A registry that answers each request by its path, with a status and a body, and keeps the requests' heads.
+    fn server(answer: fn(&str) -> (u16, &'static str)) -> (Registry, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/api/", listener.local_addr().expect("an address"));
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+                let head: Vec<String> = lines.collect();
+                let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+                let (status, body) = answer(path);
+                let length = body.len();
+                let text = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+                lock(&seen).push(head.join("\n"));
+                let _ = stream.write_all(text.as_bytes());
+            }
+        });
+        let (user, password) = (Some("me".to_owned()), Some("hunter2".to_owned()));
+        (Registry::new(&RegistryOptions { url, user, password }).expect("an address"), heads)
+    }
+
+    const RECORD: &str = r#"{"schema":"{\"type\":\"record\",\"name\":\"r\",\"fields\":[]}"}"#;
+
+    fn answers(path: &str) -> (u16, &'static str) {
+        match path.rsplit('/').next().unwrap_or_default() {
+            "1" => (200, RECORD),
+            "2" => (200, r#"{"schema":"{}","schemaType":"JSON"}"#),
+            "3" => (200, r#"{"schema":"syntax","schemaType":"PROTOBUF"}"#),
+            "4" => (200, r#"{"schema":"\"string\""}"#),
+            "5" => (404, r#"{"error_code":40403,"message":"Schema 5 not found"}"#),
+            "6" => (404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#),
+            "7" => (401, ""),
+            "8" => (503, "busy"),
+            "9" => (200, "<html>"),
+            _ => (404, ""),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_answer_means_something() {
+        let (registry, heads) = server(answers);
+        assert_eq!(registry.ask(&[1, 2, 3, 4, 5]).await, Ok(vec![5]));
+        let schemas = registry.framing(KafkaFormat::Avro, &[1, 2, 3, 4, 5]).schemas;
+        assert!(matches!(schemas[&1], Known::Avro(_)) && schemas[&2] == Known::Json && schemas[&5] == Known::Absent);
+        assert_eq!(schemas[&3], Known::Other("PROTOBUF".to_owned()));
+        assert_eq!(schemas[&4], Known::Unreadable("it is the schema of a value, not of a record".to_owned()));
+        let head = lock(&heads)[0].clone();
+        assert!(head.contains("/api/schemas/ids/") && head.contains("authorization: Basic bWU6aHVudGVyMg=="), "{head}");
+
+        let refused = |reason: &str| Err(Failure::Refused(reason.to_owned()));
+        assert_eq!(registry.ask(&[6]).await, refused("it answers 404 Not Found: there is no registry"));
+        assert_eq!(registry.ask(&[7]).await, refused("it refuses (user, password): 401 Unauthorized"));
+        assert_eq!(registry.ask(&[8]).await, Err(Failure::Away("it answers 503 Service Unavailable".to_owned())));
+        assert!(matches!(registry.ask(&[9]).await, Err(Failure::Away(reason)) if reason.contains("no schema")));
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_not_asked_for_again() {
+        let (registry, heads) = server(answers);
+        let ids = BTreeSet::from([1, 2, 5, 3_000_000_000]);
+        let (patience, never) = (Duration::from_secs(60), CancellationToken::new());
+        registry.learn(&ids, patience, &never).await.expect("it answers");
+        assert!(registry.unknown(&ids).is_empty());
+        let asked = lock(&heads).len();
+        registry.learn(&ids, patience, &never).await.expect("nothing is asked");
+        assert_eq!(lock(&heads).len(), asked);
+        let all = lock(&heads).join("\n");
+        assert!(all.matches("/ids/1 ").count() == 1 && all.matches("/ids/5 ").count() > 1 && !all.contains("3000000000"));
+
+        let error = registry.learn(&BTreeSet::from([8]), Duration::ZERO, &never).await.expect_err("it is busy");
+        assert!(error.to_string().ends_with("/api/: it answers 503 Service Unavailable"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn references_come_before_those_who_refer_to_them() {
+        let (registry, _) = server(|path| match path {
+            "/api/schemas/ids/1" => (
+                200,
+                r#"{"schema":"{\"type\":\"record\",\"name\":\"r\",\"fields\":[{\"name\":\"a\",\"type\":\"A\"},{\"name\":\"b\",\"type\":\"B\"}]}","references":[{"name":"A","subject":"a/x","version":2},{"name":"B","subject":"b","version":1}]}"#,
+            ),
+            "/api/subjects/a%2Fx/versions/2" => (
+                200,
+                r#"{"schema":"{\"type\":\"record\",\"name\":\"A\",\"fields\":[{\"name\":\"b\",\"type\":\"B\"}]}","references":[{"name":"B","subject":"b","version":1}]}"#,
+            ),
+            "/api/subjects/b/versions/1" => (200, r#"{"schema":"{\"type\":\"fixed\",\"name\":\"B\",\"size\":1}"}"#),
+            _ => (404, r#"{"error_code":40401}"#),
+        });
+        assert_eq!(registry.ask(&[1]).await, Ok(Vec::new()));
+        let schemas = registry.framing(KafkaFormat::Avro, &[1]).schemas;
+        let Known::Avro(schema) = &schemas[&1] else { panic!("{schemas:?}") };
+        let mut text = Vec::new();
+        schema.write_json(b"xy", &mut text, 100).expect("two bytes");
+        assert_eq!(text, br#"{"a":{"b":{"bytes":"x"}},"b":{"bytes":"y"}}"#);
+    }
 
     #[test]
     fn an_address_is_http_and_holds_no_secret() {
