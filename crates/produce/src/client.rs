@@ -92,7 +92,11 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, topic: usize) {
         match result {
-            Ok(_) => drop(self.stored.get(topic).map(|stored| stored.fetch_add(1, Ordering::Relaxed))),
+            Ok(_) => {
+                if let Some(stored) = self.stored.get(topic) {
+                    stored.fetch_add(1, Ordering::Relaxed);
+                }
+            }
             Err((error, _)) => {
                 let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
                 lock(&self.lost).get_or_insert((topic, reason));
@@ -156,8 +160,8 @@ impl Client {
         match lock(&self.producer.context().lost).take() {
             None => Ok(()),
             Some((topic, reason)) => {
-                let topic = topics.get(topic).or_else(|| topics.first()).map_or("", |topic| topic);
-                Err(ProduceError::NotStored { topic: topic.to_owned(), reason })
+                let topic = topics.get(topic).copied().unwrap_or_default().to_owned();
+                Err(ProduceError::NotStored { topic, reason })
             }
         }
     }

@@ -97,7 +97,7 @@ pub fn send(
         let Some(arrival) = arrivals.next() else { break true };
         let Some(topic) = options.topics.keys().position(|stream| *stream == arrival.stream) else { continue };
         pace.wait(cancel, |pause| client.poll(pause));
-        hand_over(&client, topics[topic], topic, &arrival)?;
+        hand_over(&client, &topics, topic, &arrival)?;
         handed += 1;
         if handed.is_multiple_of(LOOK_EVERY) {
             client.poll(Duration::ZERO);
@@ -109,8 +109,9 @@ pub fn send(
 }
 
 /// Puts a message into the client's queue, once there is room.
-fn hand_over(client: &Client, topic: &str, index: usize, arrival: &Arrival<'_>) -> Result<(), ProduceError> {
-    let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, index).payload(arrival.payload);
+fn hand_over(client: &Client, topics: &[&str], topic: usize, arrival: &Arrival<'_>) -> Result<(), ProduceError> {
+    let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topics[topic], topic);
+    let mut record = record.payload(arrival.payload);
     if !arrival.key.is_empty() {
         record = record.key(arrival.key);
     }
@@ -119,10 +120,10 @@ fn hand_over(client: &Client, topic: &str, index: usize, arrival: &Arrival<'_>) 
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                 client.poll(Duration::from_millis(5));
-                client.check(&[topic])?;
+                client.check(topics)?;
                 record = back;
             }
-            Err((error, _)) => return Err(ProduceError::refused(topic, &error)),
+            Err((error, _)) => return Err(ProduceError::refused(topics[topic], &error)),
         }
     }
 }

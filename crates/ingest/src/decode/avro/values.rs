@@ -42,7 +42,8 @@ pub(super) fn integer(value: i64, out: &mut Vec<u8>) {
 
 /// The shortest digits that give the same float again; what is no number as its name, which JSON has no number for.
 pub(super) fn float(value: impl Display + Into<f64> + Copy, out: &mut Vec<u8>) {
-    if value.into().is_finite() { put!(out, "{value}") } else { put!(out, "\"{value}\"") }
+    let number: f64 = value.into();
+    if number.is_finite() { put!(out, "{value}") } else { put!(out, "\"{value}\"") }
 }
 
 /// `{"bytes":"…"}`, a character a byte.
