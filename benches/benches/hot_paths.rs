@@ -42,7 +42,7 @@ fn records(stream: Stream, shares: Shares) -> RawBatch {
         oversize: Vec::new(),
         header: None,
         headers: None,
-framing: None,
+        framing: None,
     }
 }
 

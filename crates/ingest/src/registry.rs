@@ -215,7 +215,9 @@ impl Registry {
         }
         let references = match self.referred(answer.references.unwrap_or_default()).await {
             Ok(references) => references,
-            Err(Failure::NotFound) => return Ok(Known::Unreadable("it refers to a schema that is not there".to_owned())),
+            Err(Failure::NotFound) => {
+                return Ok(Known::Unreadable("it refers to a schema that is not there".to_owned()));
+            }
             Err(failure) => return Err(failure),
         };
         Ok(match AvroSchema::parse(&answer.schema, &references) {
@@ -253,7 +255,8 @@ impl Registry {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        let mut request = self.client.get(url).header("accept", "application/vnd.schemaregistry.v1+json, application/json");
+        let mut request =
+            self.client.get(url).header("accept", "application/vnd.schemaregistry.v1+json, application/json");
         if let Some(user) = &self.options.user {
             request = request.basic_auth(user, self.options.password.as_ref());
         }
@@ -271,7 +274,9 @@ impl Registry {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Failure::Refused(format!("it refuses (user, password): {status}"))
             }
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Failure::Away(format!("it answers {status}")),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Failure::Away(format!("it answers {status}"))
+            }
             _ if status.is_client_error() => Failure::Refused(format!("it answers {status}")),
             _ => Failure::Away(format!("it answers {status}")),
         })
@@ -315,7 +320,8 @@ mod tests {
                 let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
                 let (status, body) = answer(path);
                 let length = body.len();
-                let text = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+                let text =
+                    format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
                 lock(&seen).push(head.join("\n"));
                 let _ = stream.write_all(text.as_bytes());
             }
@@ -370,7 +376,9 @@ mod tests {
         registry.learn(&ids, patience, &never).await.expect("nothing is asked");
         assert_eq!(lock(&heads).len(), asked);
         let all = lock(&heads).join("\n");
-        assert!(all.matches("/ids/1 ").count() == 1 && all.matches("/ids/5 ").count() > 1 && !all.contains("3000000000"));
+        assert!(
+            all.matches("/ids/1 ").count() == 1 && all.matches("/ids/5 ").count() > 1 && !all.contains("3000000000")
+        );
 
         let error = registry.learn(&BTreeSet::from([8]), Duration::ZERO, &never).await.expect_err("it is busy");
         assert!(error.to_string().ends_with("/api/: it answers 503 Service Unavailable"), "{error}");

@@ -88,7 +88,8 @@ fn what_is_wrong_is_told() {
     };
     let error = send(&simulation(), &away, &CancellationToken::new()).expect_err("nobody is there");
     assert!(error.to_string().contains("no broker answers within 1 s"), "{error}");
-    let properties = BTreeMap::from(nobody).into_iter().chain([("linger.mz".to_owned(), "hunter2".to_owned())]).collect();
+    let properties =
+        BTreeMap::from(nobody).into_iter().chain([("linger.mz".to_owned(), "hunter2".to_owned())]).collect();
     let error = send(&simulation(), &ProduceOptions { properties, ..away }, &CancellationToken::new());
     let error = error.expect_err("no such property");
     assert!(matches!(error, ProduceError::Property { .. }), "{error}");

@@ -45,8 +45,8 @@ mod text;
 mod zone;
 
 pub use bronze::{
-    HEADERS_COLUMN, MENDED_REVISION, PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS, headers_field,
-    system_fields,
+    HEADERS_COLUMN, MENDED_REVISION, PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS,
+    headers_field, system_fields,
 };
 pub use check::{Check, Gate, Severity, Share};
 pub use contract::{Contract, Drift, FilesSpec, Format, RawPolicy, Rule, SetName, StopRule};

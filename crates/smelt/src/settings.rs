@@ -410,7 +410,10 @@ mod tests {
     #[test]
     fn the_password_of_the_registry_comes_from_the_environment_and_is_shown_nowhere() {
         let variables = [("SMELT_SCHEMA_REGISTRY_USER", "me"), ("SMELT_SCHEMA_REGISTRY_PASSWORD", "hunter2")];
-        assert!(load("", &variables, &[]).expect("valid").schema_registry.options().is_none(), "no address, no registry");
+        assert!(
+            load("", &variables, &[]).expect("valid").schema_registry.options().is_none(),
+            "no address, no registry"
+        );
         let settings = load("[schema_registry]\nurl = \"http://h:8081\"\n", &variables, &[]).expect("valid");
         let registry = settings.schema_registry.options().expect("configured");
         assert_eq!((registry.user.as_deref(), registry.password.as_deref()), (Some("me"), Some("hunter2")));

@@ -350,7 +350,7 @@ impl Splitter {
             oversize: std::mem::take(&mut self.oversize),
             header: self.header.clone(),
             headers: None,
-framing: None,
+            framing: None,
         });
     }
 }

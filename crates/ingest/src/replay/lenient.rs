@@ -75,6 +75,6 @@ fn batch(records: impl Iterator<Item = (usize, String)>, header: Option<Arc<CsvH
         oversize: Vec::new(),
         header,
         headers: None,
-framing: None,
+        framing: None,
     }
 }

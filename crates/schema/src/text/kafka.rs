@@ -21,7 +21,8 @@ pub(crate) fn kafka(table: &Table<'_>) -> Result<Option<KafkaSpec>, SchemaError>
     let start = table.get("start").map_or(Ok(KafkaStart::Earliest), |value| start(&value))?;
     let words = [("quarantine", Tombstones::Quarantine), ("skip", Tombstones::Skip)];
     let tombstones = table.get("tombstones").map_or(Ok(Tombstones::Quarantine), |value| value.choice(&words))?;
-    let formats = [KafkaFormat::Json, KafkaFormat::JsonRegistered, KafkaFormat::Avro].map(|format| (format.word(), format));
+    let formats =
+        [KafkaFormat::Json, KafkaFormat::JsonRegistered, KafkaFormat::Avro].map(|format| (format.word(), format));
     let format = table.get("format").map_or(Ok(KafkaFormat::Json), |value| value.choice(&formats))?;
     let headers = table.get("headers").map_or(Ok(false), |value| value.boolean())?;
     let spec = KafkaSpec { topics, start, tombstones, format, headers };

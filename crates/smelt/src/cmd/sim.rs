@@ -83,7 +83,10 @@ fn topic(project: &Project, stream: Stream) -> Result<String> {
     };
     if spec.format != KafkaFormat::Json {
         let format = spec.format.word();
-        return Err(Usage(format!("--to kafka: the simulator writes JSON, and the contract of {stream} says {format}")).into());
+        return Err(Usage(format!(
+            "--to kafka: the simulator writes JSON, and the contract of {stream} says {format}"
+        ))
+        .into());
     }
     let named = spec.topics.iter().find(|topic| !schema::is_pattern(topic));
     Ok(named.map_or(stream.name(), String::as_str).to_owned())

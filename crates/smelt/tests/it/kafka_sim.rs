@@ -12,7 +12,8 @@ use crate::topic::broker;
 
 #[test]
 fn the_streams_arrive_in_their_topics_and_give_the_right_answers() {
-    let options = KafkaOptions { config: vec![("auto.create.topics.enable".into(), "true".into())], ..KafkaOptions::default() };
+    let options =
+        KafkaOptions { config: vec![("auto.create.topics.enable".into(), "true".into())], ..KafkaOptions::default() };
     let Some(kafka) = Kafka::start(options) else { return };
     kafka.create_topic("real-time-project", 3, &[]);
     let lake = Lake::new();

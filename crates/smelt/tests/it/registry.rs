@@ -82,7 +82,8 @@ fn avro_is_read_under_the_schemas_that_it_was_written_by() {
         sale(v1, 7, 700)[..12].to_vec(),
     ];
     let money = 12_340u32.to_be_bytes();
-    let second = message(v2, &[&long(1), &long(3), b"red", &long(1), &long(AT_MS * 1000 + 456), &long(2), &long(1), &money]);
+    let second =
+        message(v2, &[&long(1), &long(3), b"red", &long(1), &long(AT_MS * 1000 + 456), &long(2), &long(1), &money]);
     let good = [sale(v1, 1, 123_456_789_012_345_678), second];
     let all = good.iter().chain(&bad).map(|bytes| Message::new(bytes.as_slice()).key("k"));
     kafka.send("sales_avro", all.chain([Message::tombstone()]));
@@ -118,7 +119,8 @@ fn avro_is_read_under_the_schemas_that_it_was_written_by() {
     run(&replay).fine().says(&["6 open records = 1 mended + 5 still bad"]);
     let mend = ["--mend", "amount=abs(amount)", "--reason", "rule broken"];
     run(&[&replay[..], &mend].concat()).fine().says(&["1 open record = 1 mended"]);
-    let rows = feed.sql("SELECT id, amount, _offset, arrow_cast(_key, 'Utf8') FROM bronze.events WHERE _mends = 1 ORDER BY id");
+    let rows = feed
+        .sql("SELECT id, amount, _offset, arrow_cast(_key, 'Utf8') FROM bronze.events WHERE _mends = 1 ORDER BY id");
     assert_eq!(rows, "3,0.05,2,k\n4,4.00,3,k");
 
     kafka.send("sales_avro", [Message::new(sale(next, 9, 900))]);

@@ -138,12 +138,7 @@ impl Parser {
         found.copied().ok_or_else(|| wrong(format!("type {name} is not defined before it is used")))
     }
 
-    fn complex(
-        &mut self,
-        kind: &str,
-        object: &Map<String, Value>,
-        namespace: &str,
-    ) -> Result<NodeId, AvroSchemaError> {
+    fn complex(&mut self, kind: &str, object: &Map<String, Value>, namespace: &str) -> Result<NodeId, AvroSchemaError> {
         let part = |key: &str| object.get(key).ok_or_else(|| wrong(format!("{kind} without {key:?}")));
         match kind {
             "array" => {
@@ -178,16 +173,12 @@ impl Parser {
         }
     }
 
-    fn record(
-        &mut self,
-        kind: &str,
-        object: &Map<String, Value>,
-        namespace: &str,
-    ) -> Result<NodeId, AvroSchemaError> {
+    fn record(&mut self, kind: &str, object: &Map<String, Value>, namespace: &str) -> Result<NodeId, AvroSchemaError> {
         // Known before its fields are read, which may speak of it.
         let id = self.add(Node::Record(Vec::new()));
         let namespace = self.define(kind, object, namespace, id)?;
-        let fields = object.get("fields").and_then(Value::as_array).ok_or_else(|| wrong("record without \"fields\""))?;
+        let fields =
+            object.get("fields").and_then(Value::as_array).ok_or_else(|| wrong("record without \"fields\""))?;
         let mut read = Vec::with_capacity(fields.len());
         for field in fields {
             let name = field.get("name").and_then(Value::as_str).ok_or_else(|| wrong("a field without \"name\""))?;
@@ -327,7 +318,10 @@ mod tests {
             (r#"{"type":"record","fields":[]}"#, "record without \"name\""),
             (r#"{"type":"record","name":"r"}"#, "record without \"fields\""),
             (r#"{"type":"record","name":"r","fields":[{"name":"x"}]}"#, "field x without \"type\""),
-            (r#"{"type":"record","name":"r","fields":[{"name":"x","type":{"type":"array"}}]}"#, "array without \"items\""),
+            (
+                r#"{"type":"record","name":"r","fields":[{"name":"x","type":{"type":"array"}}]}"#,
+                "array without \"items\"",
+            ),
         ] {
             assert_eq!(fields(text, &[]).err().as_deref(), Some(reason), "{text}");
         }

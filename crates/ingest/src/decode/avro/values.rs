@@ -66,7 +66,8 @@ pub(super) fn decimal(unscaled: &[u8], scale: usize, out: &mut Vec<u8>) {
     // What repeats the sign says nothing.
     let start = unscaled.len().saturating_sub(16);
     let (head, tail) = unscaled.split_at(start);
-    let says_nothing = head.iter().all(|byte| *byte == sign) && (head.is_empty() || (tail[0] >= 0x80) == (sign == 0xff));
+    let says_nothing =
+        head.iter().all(|byte| *byte == sign) && (head.is_empty() || (tail[0] >= 0x80) == (sign == 0xff));
     if !says_nothing {
         return bytes(unscaled, out);
     }
@@ -160,7 +161,11 @@ mod tests {
             (&[0xff, 0xff, 0xff], 0, "-1"),
             (&[0x00, 0x80], 1, "12.8"),
             (&[0x04, 0xd2], 6, "0.001234"),
-            (&[0x4b, 0x3b, 0x4c, 0xa8, 0x5a, 0x86, 0xc4, 0x7a, 0x09, 0x8a, 0x22, 0x3f, 0xff, 0xff, 0xff, 0xff], 38, "0.99999999999999999999999999999999999999"),
+            (
+                &[0x4b, 0x3b, 0x4c, 0xa8, 0x5a, 0x86, 0xc4, 0x7a, 0x09, 0x8a, 0x22, 0x3f, 0xff, 0xff, 0xff, 0xff],
+                38,
+                "0.99999999999999999999999999999999999999",
+            ),
         ] {
             check(|out| decimal(unscaled, scale, out), expected);
         }
@@ -168,7 +173,10 @@ mod tests {
         check(|out| decimal(&long(0, 1), 0, out), &(1u128 << 120).to_string());
         check(|out| decimal(&long(0xff, 0x80), 0, out), &i128::MIN.to_string());
         // The sign is not what stands before it: 129 bits.
-        check(|out| decimal(&long(0, 0x80), 0, out), &format!("{{\"bytes\":\"{}\\u0080{}\"}}", "\\u0000".repeat(4), "\\u0000".repeat(15)));
+        check(
+            |out| decimal(&long(0, 0x80), 0, out),
+            &format!("{{\"bytes\":\"{}\\u0080{}\"}}", "\\u0000".repeat(4), "\\u0000".repeat(15)),
+        );
     }
 
     #[test]
@@ -196,6 +204,9 @@ mod tests {
     #[test]
     fn bytes_and_uuids() {
         check(|out| bytes(b"a\"\x00\xff", out), r#"{"bytes":"a\"\u0000\u00ff"}"#);
-        check(|out| uuid(*b"\x12\x34\x56\x78\x9a\xbc\xde\xf0\x11\x22\x33\x44\x55\x66\x77\x88", out), "\"12345678-9abc-def0-1122-334455667788\"");
+        check(
+            |out| uuid(*b"\x12\x34\x56\x78\x9a\xbc\xde\xf0\x11\x22\x33\x44\x55\x66\x77\x88", out),
+            "\"12345678-9abc-def0-1122-334455667788\"",
+        );
     }
 }

@@ -16,8 +16,8 @@ use schema::{Contract, Drift};
 
 use super::columns::{Column, Texts};
 use super::reject::{Fate, Reject};
-use cursor::plain_end;
 pub(crate) use cursor::Cursor;
+use cursor::plain_end;
 use names::Names;
 pub(crate) use shape::Shape;
 

@@ -119,7 +119,8 @@ fn values_are_columns_under_the_contract_and_the_rest_is_rescued() {
 #[test]
 fn each_bad_message_says_why_and_keeps_its_bytes() {
     let contract = contract_of("sales", CONTRACT);
-    let other = r#"{"type":"record","name":"r","fields":[{"name":"sale_id","type":"int"},{"name":"at","type":"long"}]}"#;
+    let other =
+        r#"{"type":"record","name":"r","fields":[{"name":"sale_id","type":"int"},{"name":"at","type":"long"}]}"#;
     let known = [
         (1, Known::Avro(Arc::new(schema(SALE)))),
         (2, Known::Json),
@@ -139,7 +140,10 @@ fn each_bad_message_says_why_and_keeps_its_bytes() {
         (message(5, &good), "schema id 5: the registry does not know it"),
         (message(4_000_000_000, &good), "schema id 4000000000: the registry does not know it"),
         (message(1, &good[..40]), "schema id 1: not one record of it: the record ends too early at byte 32"),
-        (message(1, &[&good[..], b"x"].concat()), "schema id 1: not one record of it: bytes after the record at byte 231"),
+        (
+            message(1, &[&good[..], b"x"].concat()),
+            "schema id 1: not one record of it: bytes after the record at byte 231",
+        ),
         (message(6, &[2, 4]), "sale_id: 1 does not fit string"),
     ];
     let messages: Vec<Vec<u8>> = cases.iter().map(|(message, _)| message.clone()).collect();
@@ -176,10 +180,14 @@ fn values_that_do_not_fit_are_told_as_those_of_json_are() {
     assert_eq!(fate("\"string\"", &[6, b'1', b'.', b'5']), "amount: \"1.5\" does not fit decimal(18,2)");
     assert_eq!(fate("\"long\"", &[2]), "stored");
     assert_eq!(fate("[\"null\",\"int\"]", &[0]), "amount: required, but absent or null");
-    let at = |record: &[u8]| json(&schema(r#"{"type":"record","name":"r","fields":[{"name":"x","type":"int"}]}"#), record);
+    let at =
+        |record: &[u8]| json(&schema(r#"{"type":"record","name":"r","fields":[{"name":"x","type":"int"}]}"#), record);
     assert_eq!(at(&[0xff; 4]).as_deref(), Err(r#"Bytes { what: "the record ends too early", at: 4 }"#));
     assert_eq!(at(&[0xff; 11]).as_deref(), Err(r#"Bytes { what: "a number of more than 64 bits", at: 0 }"#));
-    assert_eq!(at(&[0xfe, 0xff, 0xff, 0xff, 0x1f]).as_deref(), Err(r#"Bytes { what: "an int of more than 32 bits", at: 0 }"#));
+    assert_eq!(
+        at(&[0xfe, 0xff, 0xff, 0xff, 0x1f]).as_deref(),
+        Err(r#"Bytes { what: "an int of more than 32 bits", at: 0 }"#)
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn batch<R: AsRef<[u8]>>(records: &[R]) -> RawBatch {
         oversize: Vec::new(),
         header: None,
         headers: None,
-framing: None,
+        framing: None,
     }
 }
 
