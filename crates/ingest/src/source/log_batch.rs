@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Event, Reached};
+use super::{Begins, Event, Reached};
 use crate::decode::{Framing, schema_id};
 use crate::records::{ArrivedAt, MessageHeaders, OVERSIZE_KEPT, Oversize, RawBatch};
 
@@ -42,6 +42,8 @@ pub(super) struct LogBatch {
     source: Arc<str>,
     partition: i32,
     keep: Keep,
+    /// The table's position where what was gathered begins.
+    from: Option<i64>,
     /// The offset that comes next, if nothing is missing.
     next: i64,
     skipped: u64,
@@ -56,13 +58,15 @@ pub(super) struct LogBatch {
 }
 
 impl LogBatch {
-    /// A batch of `topic`'s `partition` on `cluster`, which is read from offset `next` on.
-    pub fn new(cluster: &str, topic: &str, partition: i32, next: i64, keep: Keep) -> Self {
+    /// A batch of `topic`'s `partition` on `cluster`, which is read from offset `next` on; `from` is the table's position
+    /// then, if it has one.
+    pub fn new(cluster: &str, topic: &str, partition: i32, (from, next): (Option<i64>, i64), keep: Keep) -> Self {
         Self {
             input: input(cluster, topic, partition).into(),
             source: format!("kafka:{cluster}/{topic}").into(),
             partition,
             keep,
+            from,
             next,
             skipped: 0,
             bytes: Vec::new(),
@@ -166,8 +170,12 @@ impl LogBatch {
         if self.is_empty() {
             return None;
         }
-        let reached =
-            Reached { input: Arc::clone(&self.input), to: self.next, skipped: std::mem::take(&mut self.skipped) };
+        let reached = Reached {
+            input: Arc::clone(&self.input),
+            from: Begins::At(self.from.replace(self.next)),
+            to: self.next,
+            skipped: std::mem::take(&mut self.skipped),
+        };
         if self.offsets.is_empty() {
             return Some(Event::Reached(reached));
         }
@@ -208,7 +216,7 @@ mod tests {
 
     #[test]
     fn holes_are_counted_and_repeats_ignored() {
-        let mut batch = LogBatch::new("c", "t", 3, 5, PLAIN);
+        let mut batch = LogBatch::new("c", "t", 3, (Some(4), 5), PLAIN);
         for (offset, payload) in [(4, b"old" as &[u8]), (5, b"a"), (6, b"bc"), (5, b"again"), (9, b"")] {
             batch.push(&message(offset, payload));
         }
@@ -217,18 +225,19 @@ mod tests {
         assert_eq!((0..3).map(|i| raw.record(i)).collect::<Vec<_>>(), [b"a" as &[u8], b"bc", b""]);
         assert_eq!(raw.arrived_at, ArrivedAt::Each(vec![50, 60, 90]));
         assert_eq!((reached.input.as_ref(), reached.to, reached.skipped), ("kafka:c/t/3", 10, 2));
+        assert_eq!(reached.from, Begins::At(Some(4)));
         assert!(batch.seal(None).is_none());
         batch.skip_to(10);
         assert!(batch.is_empty() && batch.seal(None).is_none());
         batch.skip_to(13);
         let Some(Event::Reached(reached)) = batch.seal(None) else { panic!("no message, and further") };
-        assert_eq!((reached.to, reached.skipped), (13, 3));
+        assert_eq!((reached.from, reached.to, reached.skipped), (Begins::At(Some(10)), 13, 3));
     }
 
     #[test]
     fn a_message_over_the_limit_keeps_its_start_length_and_hash() {
         let long = vec![b'x'; 200_000];
-        let mut batch = LogBatch::new("c", "t", 0, 0, Keep { max_record: 100_000, ..PLAIN });
+        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { max_record: 100_000, ..PLAIN });
         batch.push(&Message { offset: 0, arrived_at_us: 0, key: None, payload: Some(&long) });
         let Some(Event::Records(raw, _)) = batch.seal(None) else { panic!("one message") };
         assert_eq!(raw.record(0).len(), OVERSIZE_KEPT);
@@ -238,7 +247,7 @@ mod tests {
 
     #[test]
     fn ids_of_schemas_are_noted_until_the_batch_is_taken() {
-        let mut batch = LogBatch::new("c", "t", 0, 0, Keep { schema_ids: true, ..PLAIN });
+        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { schema_ids: true, ..PLAIN });
         for (offset, payload) in [(0, b"\0\0\0\0\x07x" as &[u8]), (1, b"{}"), (2, b"\0\0\0\x01\0"), (3, b"\0\0")] {
             batch.push(&message(offset, payload));
         }
@@ -248,7 +257,7 @@ mod tests {
 
     #[test]
     fn headers_stay_with_their_message() {
-        let mut batch = LogBatch::new("c", "t", 0, 0, Keep { headers: true, ..PLAIN });
+        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { headers: true, ..PLAIN });
         for offset in 0..3 {
             assert!(batch.push(&message(offset, b"x")));
             for count in 0..offset {

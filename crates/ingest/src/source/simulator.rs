@@ -50,11 +50,12 @@ impl Source for SimulatorSource {
     async fn run(&mut self, start: Option<Arc<Snapshot>>, out: Outlet) -> Result<(), SourceError> {
         let (cluster, topic) = (self.cluster.clone(), self.topic.clone());
         let keep = Keep { max_record: self.contract.max_record, ..Keep::default() };
-        let position =
-            |partition: i32| start.as_ref().and_then(|s| s.txn(&input(&cluster, &topic, partition))).unwrap_or(0);
+        let place = |partition: i32| {
+            let position = start.as_ref().and_then(|s| s.txn(&input(&cluster, &topic, partition)));
+            (position, position.unwrap_or(0))
+        };
         let partitions = i32::try_from(self.simulation.config().partitions).unwrap_or(i32::MAX);
-        let batches =
-            (0..partitions).map(|p| LogBatch::new(&cluster, &topic, p, position(p), keep)).collect::<Vec<_>>();
+        let batches = (0..partitions).map(|p| LogBatch::new(&cluster, &topic, p, place(p), keep)).collect::<Vec<_>>();
         let events = self.simulation.events(self.stream);
         let made = tokio::task::spawn_blocking(move || hand_over(events, batches, &out)).await;
         made.map_err(|e| IngestError::Internal(format!("the simulator died: {e}")))?
