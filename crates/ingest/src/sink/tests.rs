@@ -47,6 +47,8 @@ fn events(from: Option<i64>, to: i64) -> Event {
         keys: None,
         oversize: Vec::new(),
         header: None,
+        headers: None,
+        framing: None,
         offsets,
     };
     Event::Records(raw, Some(Reached { input: "p".into(), from: Begins::At(from), to, skipped: 0 }))

@@ -131,7 +131,10 @@ impl Partitions {
                 let arrived_at_us = millis.map_or_else(|| chrono::Utc::now().timestamp_micros(), |ms| ms * 1000);
                 let (key, payload) = (message.key(), message.payload());
                 let is_new = partition.batch.push(&Message { offset, arrived_at_us, key, payload });
-                if let Some(headers) = message.headers().filter(|_| is_new && partition.batch.keeps_headers()) {
+                if is_new
+                    && partition.batch.keeps_headers()
+                    && let Some(headers) = message.headers()
+                {
                     take_headers(headers, &mut partition.batch);
                 }
             }
