@@ -247,7 +247,7 @@ async fn headers_are_kept_from_when_the_contract_asks_for_them() {
         let payload = if id == 99 { "no json".to_owned() } else { format!("{{\"id\":{id},\"name\":\"n{id}\"}}") };
         let headers = headers
             .iter()
-            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: value.as_ref() }));
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
         let record = BaseRecord::<(), _>::to("events").payload(&payload).headers(headers);
         broker.producer.send(record).map_err(|(error, _)| error).unwrap();
         broker.producer.flush(Duration::from_secs(10)).unwrap();
