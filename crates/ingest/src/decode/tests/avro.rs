@@ -139,10 +139,10 @@ fn each_bad_message_says_why_and_keeps_its_bytes() {
         (message(4, &good), "schema id 4: cannot be read: type x is not defined before it is used"),
         (message(5, &good), "schema id 5: the registry does not know it"),
         (message(4_000_000_000, &good), "schema id 4000000000: the registry does not know it"),
-        (message(1, &good[..40]), "schema id 1: not one record of it: the record ends too early at byte 32"),
+        (message(1, &good[..40]), "schema id 1: not one record of it: the record ends too early at byte 39"),
         (
             message(1, &[&good[..], b"x"].concat()),
-            "schema id 1: not one record of it: bytes after the record at byte 231",
+            "schema id 1: not one record of it: bytes after the record at byte 178",
         ),
         (message(6, &[2, 4]), "sale_id: 1 does not fit string"),
     ];
