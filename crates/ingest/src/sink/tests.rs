@@ -47,6 +47,8 @@ fn events(from: Option<i64>, to: i64) -> Event {
         keys: None,
         oversize: Vec::new(),
         header: None,
+        headers: None,
+        framing: None,
         offsets,
     };
     Event::Records(raw, Some(Reached { input: "p".into(), from: Begins::At(from), to, skipped: 0 }))
@@ -101,5 +103,7 @@ async fn a_source_that_leaves_something_out_is_stopped() {
         out.send(events(Some(301), 400)).await.unwrap();
     });
     assert!(matches!(stopped.await, Err(IngestError::Internal(_))));
-    assert!(env.lake.open_table(&env.contract.table()).await.unwrap().is_none_or(|table| table.snapshot().version() == 0));
+    assert!(
+        env.lake.open_table(&env.contract.table()).await.unwrap().is_none_or(|table| table.snapshot().version() == 0)
+    );
 }

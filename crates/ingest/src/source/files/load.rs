@@ -269,12 +269,8 @@ impl<'a> Splitting<'a> {
     fn finish(mut self) -> Result<(), Failure> {
         self.splitter.finish().map_err(|error| unfit(&error))?;
         self.send_full()?;
-        let reached = Reached {
-            input: Arc::clone(&self.env.input),
-            from: Begins::AsAnswered,
-            to: self.entry.number,
-            skipped: 0,
-        };
+        let reached =
+            Reached { input: Arc::clone(&self.env.input), from: Begins::AsAnswered, to: self.entry.number, skipped: 0 };
         let event = match self.last.take() {
             Some(batch) => Event::Records(batch, Some(reached)),
             None => Event::Reached(reached),

@@ -116,7 +116,7 @@ impl Reader {
             Err(error @ IngestError::Expired { .. }) if self.env.accept_gap => {
                 self.note_gap(&batch, &error)?;
                 batch.skip_to(marks.low);
-                batch.seal().map_or(Ok(()), |event| self.env.out.blocking_send(event))?;
+                batch.seal(None).map_or(Ok(()), |event| self.env.out.blocking_send(event))?;
             }
             result => result?,
         }
@@ -196,7 +196,7 @@ impl Reader {
     }
 
     fn batch(&self, log: &Log<'_>, partition: &TopicPartition, place: (Option<i64>, i64)) -> LogBatch {
-        LogBatch::new(&self.cluster, &log.name, partition.id, place, self.env.max_record)
+        LogBatch::new(&self.cluster, &log.name, partition.id, place, self.env.keep)
     }
 
     /// Compares the messages before the position with what is stored.
