@@ -31,6 +31,7 @@ mod keeper;
 mod keys;
 mod keyset;
 mod latest;
+mod one_pass;
 mod pins;
 mod plan;
 mod recompute;

@@ -16,6 +16,7 @@ use store::LakeFiles;
 
 use crate::diff::Part;
 use crate::job::Job;
+use crate::one_pass::OnePass;
 use crate::plan::{LoadedFeed, Source, slicing};
 use crate::recompute::stored_files;
 use crate::scope::ScopeSet;
@@ -70,7 +71,8 @@ pub(crate) async fn slices<'a>(job: &'a Job<'_>, context: &SessionContext, part:
 pub(crate) fn one_thread(context: &SessionContext) -> SessionContext {
     let state = context.state();
     let config = state.config().clone().with_target_partitions(1);
-    SessionContext::new_with_state(SessionStateBuilder::new_from_existing(state).with_config(config).build())
+    let state = SessionStateBuilder::new_from_existing(state).with_config(config);
+    SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(OnePass)).build())
 }
 
 fn rows(scan: &TableScan) -> u64 {

@@ -96,7 +96,7 @@ impl Records {
                 frame = frame.sort(order.map(|name| ident(name).sort(true, true)).collect())?.limit(0, Some(limit))?;
             }
             let headers = contract.keeps_headers().then_some(HEADERS_COLUMN);
-            frame.select(COLUMNS.into_iter().chain(headers).map(ident).collect())?.execute_stream().await
+            frame.select(COLUMNS.into_iter().chain(headers).map(ident).collect::<Vec<_>>())?.execute_stream().await
         };
         let batches = planned.await.map_err(|error| failed(&stream, &error))?;
         Ok(Self { stream, batches })
