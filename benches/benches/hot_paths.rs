@@ -41,6 +41,8 @@ fn records(stream: Stream, shares: Shares) -> RawBatch {
         partition: 0,
         oversize: Vec::new(),
         header: None,
+        headers: None,
+        framing: None,
     }
 }
 

@@ -166,6 +166,14 @@ pub enum IngestError {
         /// The client's message.
         reason: String,
     },
+    /// The schema registry refuses, or was not there for as long as it is waited for.
+    #[error("schema registry {url}: {reason}")]
+    Registry {
+        /// Its address.
+        url: String,
+        /// What it said, or what keeps it from being reached.
+        reason: String,
+    },
     /// Decoding stopped; never because of what a record holds.
     #[error(transparent)]
     Decode(#[from] DecodeError),

@@ -31,6 +31,7 @@ mod plan_sets;
 pub mod progress;
 mod record;
 pub mod records;
+mod registry;
 pub mod replay;
 mod report;
 mod run;
@@ -43,6 +44,7 @@ pub use error::IngestError;
 pub use options::{Clock, FlushPolicy, IngestEnv, IngestOptions, Mode};
 pub use progress::{Progress, ProgressEvent, Silent};
 pub use record::last_runs;
+pub use registry::RegistryOptions;
 pub use replay::{Edits, Mend, ReplayOptions, ReplayReport, replay};
 pub use report::{
     Counts, FileCounts, FileNote, FileOutcome, Gap, IncompleteFile, IncompleteSet, IngestReport, Lack, MAX_NOTES,

@@ -9,6 +9,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use schema::Project;
 use store::Lake;
 
+use crate::RegistryOptions;
+
 /// The clock a run reads: `_ingested_at`, run records and the age of landing files come from it.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
@@ -78,7 +80,9 @@ pub struct IngestOptions {
     pub flush: FlushPolicy,
     /// Client properties of Kafka by librdkafka's names; streams are read from Kafka if `bootstrap.servers` is given.
     pub kafka: BTreeMap<String, String>,
-    /// In once mode, how long a Kafka broker may be away, or silent, before the stream gives up.
+    /// The schema registry, for streams whose messages stand behind ids of schemas.
+    pub registry: Option<RegistryOptions>,
+    /// In once mode, how long a Kafka broker or the schema registry may be away, or silent, before the stream gives up.
     pub patience: Duration,
     /// Streams that go on behind messages that expired unread, and with a topic that was made anew. What was accepted is
     /// recorded: [`crate::StreamReport::gaps`].
@@ -104,6 +108,7 @@ impl Default for IngestOptions {
             mode: Mode::Once,
             flush: FlushPolicy::default(),
             kafka: BTreeMap::new(),
+            registry: None,
             patience: Duration::from_secs(300),
             accept_gaps: Vec::new(),
             simulator: None,

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use schema::Contract;
+use schema::{Contract, KafkaSpec};
 
 use crate::decoders::{Decoders, SharedDecoders};
 use crate::plan_sets::{self, SetJob};
+use crate::registry::Registry;
 use crate::source::Source;
 use crate::source::files::{FileSettings, FileSource, Place, PlaceError};
 use crate::source::kafka::{KafkaSettings, KafkaSource};
@@ -106,13 +107,14 @@ fn jobs(
     named: &Named<'_>,
 ) -> Result<Vec<Job>, IngestError> {
     let mut jobs = Vec::new();
+    let registry = options.registry.as_ref().map(Registry::new).transpose()?.map(Arc::new);
     for contract in env.project.contracts.values() {
         // The members of a set are named by its name.
         if !named.wants(contract.set().unwrap_or(&contract.name)) {
             continue;
         }
         let contract = Arc::new(contract.clone());
-        let planner = Planner { env, options, progress, contract: Arc::clone(&contract) };
+        let planner = Planner { env, options, progress, registry: registry.clone(), contract: Arc::clone(&contract) };
         let opened = match &options.simulator {
             Some(config) => planner.simulated(config, !named.is_empty())?,
             None => planner.real(!named.is_empty()),
@@ -149,6 +151,7 @@ struct Planner<'a> {
     env: &'a IngestEnv,
     options: &'a IngestOptions,
     progress: &'a Arc<dyn Progress>,
+    registry: Option<Arc<Registry>>,
     contract: Arc<Contract>,
 }
 
@@ -184,15 +187,7 @@ impl Planner<'_> {
         if let Some(spec) = &self.contract.kafka
             && self.options.kafka.contains_key("bootstrap.servers")
         {
-            let settings = KafkaSettings {
-                properties: self.options.kafka.clone(),
-                mode: self.options.mode,
-                flush: self.options.flush.clone(),
-                patience: self.options.patience,
-                accept_gap: self.options.accept_gaps.contains(&self.contract.name),
-            };
-            let source = KafkaSource::new(self.env.lake.clone(), Arc::clone(&self.contract), spec.clone(), settings);
-            opened.push(Opened { source: source.map(|s| Box::new(s) as Box<dyn Source>), files: false });
+            opened.push(Opened { source: self.topics(spec), files: false });
         }
         if let Some(spec) = &self.contract.files
             && spec.set.is_none()
@@ -205,6 +200,24 @@ impl Planner<'_> {
             }
         }
         opened
+    }
+
+    fn topics(&self, spec: &KafkaSpec) -> Result<Box<dyn Source>, IngestError> {
+        let registry = self.registry.clone().filter(|_| spec.format.is_registered());
+        if spec.format.is_registered() && registry.is_none() {
+            let why = format!("its messages are {}, and schema_registry.url is not set", spec.format.word());
+            return Err(IngestError::NotConfigured { stream: self.contract.name.clone(), why });
+        }
+        let settings = KafkaSettings {
+            properties: self.options.kafka.clone(),
+            mode: self.options.mode,
+            flush: self.options.flush.clone(),
+            patience: self.options.patience,
+            accept_gap: self.options.accept_gaps.contains(&self.contract.name),
+            registry,
+        };
+        let source = KafkaSource::new(self.env.lake.clone(), Arc::clone(&self.contract), spec.clone(), settings)?;
+        Ok(Box::new(source))
     }
 
     fn files(&self, path: &str) -> Result<Box<dyn Source>, IngestError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::decode::CsvHeader;
+use crate::decode::{CsvHeader, Framing};
 
 /// Of a record longer than the contract's `max_record`, this many bytes are kept.
 pub const OVERSIZE_KEPT: usize = 64 * 1024;
@@ -37,8 +37,12 @@ pub struct RawBatch {
     pub keys: Option<Vec<Option<Range<u32>>>>,
     /// Records that were too long, in order: their range holds only the first [`OVERSIZE_KEPT`] bytes.
     pub oversize: Vec<Oversize>,
-    /// The header of a CSV file; `None`: the records are JSON.
+    /// The header of a CSV file; `None`: the records are no CSV.
     pub header: Option<Arc<CsvHeader>>,
+    /// How the records stand behind ids of schemas; `None`: they do not.
+    pub framing: Option<Framing>,
+    /// `_headers`; `None` where none are kept.
+    pub headers: Option<MessageHeaders>,
 }
 
 impl RawBatch {
@@ -60,6 +64,15 @@ impl RawBatch {
         let range = &self.ranges[index];
         &self.bytes[range.start as usize..range.end as usize]
     }
+}
+
+/// The headers of the messages of a batch: one entry a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageHeaders {
+    /// Name and value of all headers, as ranges into the batch's bytes: names are UTF-8. What is `None` is null.
+    pub parts: Vec<(Option<Range<u32>>, Option<Range<u32>>)>,
+    /// Per record its part of `parts`; `None`: nobody knows its headers.
+    pub records: Vec<Option<Range<u32>>>,
 }
 
 /// When records arrived, microseconds since the epoch, UTC.

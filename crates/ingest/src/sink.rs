@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decoders::{Done, DoneGroup, SharedDecoders, Work};
 use crate::pending::{Pending, Totals, add_each, info};
 use crate::records::RawBatch;
-use crate::source::{Event, OnCommit, Reached};
+use crate::source::{Begins, Event, OnCommit, Reached};
 use crate::stop::StopWatch;
 use crate::{Clock, Counts, FlushPolicy, IngestError, Progress, ProgressEvent, bronze};
 
@@ -61,7 +61,7 @@ pub(crate) struct Sink<'a> {
     /// The table after the last commit.
     base: Option<Arc<Snapshot>>,
     /// Positions that this sink moved.
-    positions: BTreeMap<Arc<str>, Option<i64>>,
+    positions: BTreeMap<Arc<str>, i64>,
     gathered: Vec<Work>,
     gathered_bytes: usize,
     jobs: VecDeque<JoinHandle<Result<DoneGroup, crate::decode::DecodeError>>>,
@@ -167,7 +167,7 @@ impl<'a> Sink<'a> {
                 // A position without records still has to wait for the records before it.
                 self.launch();
                 self.drain(0).await?;
-                self.reached(&reached);
+                self.reached(&reached)?;
                 self.whole = true;
                 self.commit_if_due().await
             }
@@ -248,7 +248,7 @@ impl<'a> Sink<'a> {
             self.put(STATUS_STORED, day, decoded.stored).await?;
             self.put(STATUS_QUARANTINED, day, decoded.quarantined).await?;
             if let Some(reached) = reached {
-                self.reached(&reached);
+                self.reached(&reached)?;
             }
         }
         Ok(())
@@ -310,20 +310,40 @@ impl<'a> Sink<'a> {
     }
 
     /// Notes that everything up to a position was handed to the writer.
-    fn reached(&mut self, reached: &Reached) {
+    ///
+    /// # Errors
+    /// When the source left something out.
+    fn reached(&mut self, reached: &Reached) -> Result<(), IngestError> {
         let open = std::mem::take(&mut self.pending.open);
         let counts = self.pending.counts.entry(Arc::clone(&reached.input)).or_default();
         *counts += open;
         counts.skipped += reached.skipped;
-        // Not `base`: a commit may have brought in what another run consumed after this source started.
-        let start = &self.start;
-        let from = *self
-            .positions
-            .entry(Arc::clone(&reached.input))
-            .or_insert_with(|| start.as_ref().and_then(|start| start.txn(&reached.input)));
-        self.pending.inputs.entry(Arc::clone(&reached.input)).or_insert((from, reached.to)).1 = reached.to;
+        let input = &reached.input;
+        match (reached.from, self.pending.inputs.get_mut(input)) {
+            (Begins::At(from), Some((_, to))) if from != Some(*to) => {
+                return Err(IngestError::Internal(format!("{input}: {from:?} does not follow on {to}")));
+            }
+            (_, Some((_, to))) => *to = reached.to,
+            (begins, None) => {
+                let from = match begins {
+                    Begins::At(position) => position,
+                    Begins::AsAnswered => self.answered(input),
+                };
+                self.pending.inputs.insert(Arc::clone(input), (from, reached.to));
+            }
+        }
         self.pending.since.get_or_insert_with(Instant::now);
         self.alone = false;
+        Ok(())
+    }
+
+    /// Where the table stood when the source last asked, or where this sink has moved it since. Not `base`: a commit may
+    /// have brought in what another run consumed meanwhile.
+    fn answered(&self, input: &Arc<str>) -> Option<i64> {
+        match self.positions.get(input) {
+            Some(position) => Some(*position),
+            None => self.start.as_ref().and_then(|start| start.txn(input)),
+        }
     }
 
     async fn commit_if_due(&mut self) -> Result<(), IngestError> {
@@ -360,7 +380,7 @@ impl<'a> Sink<'a> {
             .collect();
         let done = committed(&table, table.commit(commit).await?)?;
         for (input, (_, to)) in &pending.inputs {
-            self.positions.insert(Arc::clone(input), Some(*to));
+            self.positions.insert(Arc::clone(input), *to);
         }
         let counts = pending.sum();
         self.totals.add(&pending, counts, done.version);
@@ -428,3 +448,6 @@ async fn at(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

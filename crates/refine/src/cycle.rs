@@ -46,7 +46,7 @@ impl Cycles {
         let plan = Plan::load(&env).await?;
         let selected = select(&env, &plan, &options.select)?;
         gated::named_feeds(&plan, &options.allow)?;
-        let pins = Pins::new(env.lake.clone());
+        let pins = Pins::new(env.lake.clone(), options.follow.is_some());
         let keeper = Keeper::new(env.lake.clone(), options.follow.is_some());
         let (limits, allow) = (options.limits, options.allow.clone());
         Ok(Self { env, plan, mode, limits, allow, selected, pins, keeper, record: Record::default(), progress })

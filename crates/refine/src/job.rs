@@ -13,6 +13,7 @@ use datafusion::prelude::DataFrame;
 use schema::TableName;
 use store::{Changes, Consumed, MetadataChange, Snapshot, StoreError, Table};
 
+use crate::latest::Known;
 use crate::pins::Pins;
 use crate::plan::{LoadedFeed, LoadedModel, Plan};
 use crate::{Limits, RefineEnv, Result};
@@ -91,6 +92,8 @@ pub(crate) struct Job<'a> {
     pub(crate) replacement: Option<MetadataChange>,
     /// Tables that only the checks read, as SQL sees them.
     pub(crate) others: HashMap<TableName, Arc<dyn TableProvider>>,
+    /// What cycles before this one learnt of files; `None` in a run of one cycle.
+    pub(crate) known: Option<Arc<Known>>,
     /// What the commit says of gates besides: see [`crate::gated::Gated::notes`].
     pub(crate) notes: Vec<Consumed>,
 }

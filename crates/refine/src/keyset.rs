@@ -153,7 +153,6 @@ impl KeySet {
     }
 
     /// Number of keys.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

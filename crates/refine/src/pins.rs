@@ -7,6 +7,7 @@ use schema::TableName;
 use store::{Lake, Snapshot, Table};
 
 use crate::Result;
+use crate::latest::Known;
 
 /// The tables of a lake, each pinned to one version for the length of a cycle. A model's own commit moves its pin, so
 /// that the models after it read what it wrote.
@@ -15,12 +16,19 @@ pub(crate) struct Pins {
     lake: Lake,
     tables: HashMap<TableName, Table>,
     pinned: HashMap<TableName, Arc<Snapshot>>,
+    /// What cycles learn of files for the cycles after them.
+    known: Option<Arc<Known>>,
 }
 
 impl Pins {
-    /// Nothing is opened yet.
-    pub(crate) fn new(lake: Lake) -> Self {
-        Self { lake, tables: HashMap::new(), pinned: HashMap::new() }
+    /// Nothing is opened yet. For a run that `follows` files are remembered from cycle to cycle.
+    pub(crate) fn new(lake: Lake, follows: bool) -> Self {
+        Self { lake, tables: HashMap::new(), pinned: HashMap::new(), known: follows.then(Arc::default) }
+    }
+
+    /// What cycles before this one learnt of files.
+    pub(crate) fn known(&self) -> Option<Arc<Known>> {
+        self.known.clone()
     }
 
     /// Begins a cycle: pins each of these tables that exists to its head. Gives whether any of them moved since the

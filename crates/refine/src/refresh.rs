@@ -85,7 +85,8 @@ pub(crate) async fn refresh(
     let (table, base) = table(env, model, (mode, replacement.is_some()), base, pins).await?;
     let others = others(env, plan, model, pins)?;
     let notes = gated.notes;
-    let job = Job { env, plan, model, mode, limits, table, base, inputs, replacement, others, notes };
+    let known = pins.known();
+    let job = Job { env, plan, model, mode, limits, table, base, inputs, replacement, others, known, notes };
     let computed = tokio::select! {
         computed = compute(&job, &mut report) => computed?,
         () = cancel.cancelled() => return Ok(Ended::Cancelled),

@@ -22,6 +22,10 @@ pub const SYSTEM_COLUMNS: [&str; 11] = [
     "_mends",
 ];
 
+/// The column of the messages' headers, behind the other system columns: only where the contract asks for it
+/// ([`KafkaSpec::headers`](crate::KafkaSpec::headers)).
+pub const HEADERS_COLUMN: &str = "_headers";
+
 /// `_mends` of a mended row: its revision. It says that the row takes the place of the quarantined row with the same
 /// `_source`, `_partition` and `_offset`, which is revision 0. A quarantined row is mended once.
 pub const MENDED_REVISION: i32 = 1;
@@ -61,13 +65,22 @@ pub fn system_fields() -> Vec<FieldRef> {
     ]
 }
 
+/// The column of the messages' headers: a list, because a name may come more than once, of `key` and `value` in their
+/// order. Empty for a message without any; null for a row from a file, and for one from before the contract asked.
+pub fn headers_field() -> FieldRef {
+    let part = |name: &str, kind| ArrowField::new(name, kind, true);
+    let header = DataType::Struct(vec![part("key", DataType::Utf8), part("value", DataType::Binary)].into());
+    let kind = DataType::List(Arc::new(part("element", header)));
+    column(HEADERS_COLUMN, kind, "the message's headers, in their order")
+}
+
 fn column(name: &str, kind: DataType, comment: &str) -> FieldRef {
     let metadata = [("comment".to_owned(), comment.to_owned())].into();
     Arc::new(ArrowField::new(name, kind, true).with_metadata(metadata))
 }
 
 impl Contract {
-    /// The Bronze table's schema: the contract's fields, the system columns, then the partition columns `_status`
+    /// The Bronze table's schema: the contract's fields, the system columns (with [`HEADERS_COLUMN`] if asked for), then the partition columns `_status`
     /// (`stored` or `quarantined`) and `_ingested_on` (UTC date). Every column is nullable.
     pub fn bronze_schema(&self) -> SchemaRef {
         let mut fields: Vec<FieldRef> = self.decoded_schema().fields().iter().cloned().collect();
@@ -79,7 +92,13 @@ impl Contract {
     /// [`Contract::bronze_schema`] without the partition columns: what the decoder makes.
     pub fn decoded_schema(&self) -> SchemaRef {
         let payload = self.fields.iter().map(crate::Field::to_arrow);
-        Arc::new(Schema::new(payload.chain(system_fields()).collect::<Vec<_>>()))
+        let headers = self.keeps_headers().then(headers_field);
+        Arc::new(Schema::new(payload.chain(system_fields()).chain(headers).collect::<Vec<_>>()))
+    }
+
+    /// Whether the messages' headers are kept, in [`HEADERS_COLUMN`].
+    pub fn keeps_headers(&self) -> bool {
+        self.kafka.as_ref().is_some_and(|kafka| kafka.headers)
     }
 
     /// The contract's own fields: the columns that its rules can speak of.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema};
 
-use crate::SchemaError;
+use crate::{HEADERS_COLUMN, SchemaError};
 
 /// How a wanted schema differs from the one that a table has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub enum SchemaChange {
 }
 
 /// Compares the schema that a table has with the one that its contract wants. Comments, nullability and the order of
-/// columns do not count, nor do the names that engines give to a list's element.
+/// columns do not count, nor do the names that engines give to a list's element. A table that has [`HEADERS_COLUMN`] keeps
+/// it when it is no longer asked for.
 ///
 /// # Errors
 /// [`SchemaError::Incompatible`] for a column that changed its type or is no longer wanted, with what to do.
@@ -43,7 +44,8 @@ pub fn evolve(table: &str, existing: &Schema, wanted: &Schema) -> Result<SchemaC
             }
         }
     }
-    if let Some(gone) = existing.fields().iter().find(|f| wanted.field_with_name(f.name()).is_err()) {
+    let is_gone = |f: &&FieldRef| f.name() != HEADERS_COLUMN && wanted.field_with_name(f.name()).is_err();
+    if let Some(gone) = existing.fields().iter().find(is_gone) {
         let name = gone.name();
         return refuse(
             format!("the table has a column {name} that the contract no longer names"),
@@ -116,6 +118,15 @@ mod tests {
         let dropped = schema(&[("a", DataType::Int32)]);
         let message = evolve("bronze.t", &had, &dropped).expect_err("refused").to_string();
         assert!(message.contains("column b that the contract no longer names; keep the field"), "{message}");
+    }
+
+    #[test]
+    fn headers_are_kept_or_not_as_the_contract_says_today() {
+        let without = schema(&[("a", DataType::Int32)]);
+        let headers = crate::headers_field();
+        let with = Schema::new(vec![without.field(0).clone(), headers.as_ref().clone()]);
+        assert_eq!(evolve("bronze.t", &without, &with), Ok(SchemaChange::Add(vec![headers])));
+        assert_eq!(evolve("bronze.t", &with, &without), Ok(SchemaChange::Same));
     }
 
     #[test]

@@ -13,6 +13,10 @@ pub struct KafkaSpec {
     pub start: KafkaStart,
     /// What a message without a payload is; default [`Tombstones::Quarantine`].
     pub tombstones: Tombstones,
+    /// How a message is written; default [`KafkaFormat::Json`].
+    pub format: KafkaFormat,
+    /// Whether the messages' headers are kept, in the column [`HEADERS_COLUMN`](crate::HEADERS_COLUMN); default no.
+    pub headers: bool,
 }
 
 impl KafkaSpec {
@@ -47,6 +51,34 @@ pub enum KafkaStart {
     Timestamp(DateTime<Utc>),
     /// At these offsets, by partition; a partition that is not named starts at its oldest message.
     Offsets(BTreeMap<i32, i64>),
+}
+
+/// How a message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KafkaFormat {
+    /// `json`: one JSON object.
+    #[default]
+    Json,
+    /// `json_sr`: one JSON object behind the header of Confluent's serializers, which names a JSON schema of a registry.
+    JsonRegistered,
+    /// `avro`: Avro's binary form of a record behind that header, which names the schema that it was written by.
+    Avro,
+}
+
+impl KafkaFormat {
+    /// Whether a message starts with the id of a schema that only a registry knows.
+    pub fn is_registered(self) -> bool {
+        self != KafkaFormat::Json
+    }
+
+    /// The format as contracts spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            KafkaFormat::Json => "json",
+            KafkaFormat::JsonRegistered => "json_sr",
+            KafkaFormat::Avro => "avro",
+        }
+    }
 }
 
 /// What a message without a payload (on a compacted topic: the deletion of its key) is.

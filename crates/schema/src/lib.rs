@@ -45,14 +45,15 @@ mod text;
 mod zone;
 
 pub use bronze::{
-    MENDED_REVISION, PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS, system_fields,
+    HEADERS_COLUMN, MENDED_REVISION, PARTITION_COLUMNS, STATUS_QUARANTINED, STATUS_STORED, SYSTEM_COLUMNS,
+    headers_field, system_fields,
 };
 pub use check::{Check, Gate, Severity, Share};
 pub use contract::{Contract, Drift, FilesSpec, Format, RawPolicy, Rule, SetName, StopRule};
 pub use error::{Location, SchemaError};
 pub use evolve::{SchemaChange, evolve};
 pub use field::{Field, FieldType};
-pub use kafka::{KafkaSpec, KafkaStart, Tombstones, is_pattern};
+pub use kafka::{KafkaFormat, KafkaSpec, KafkaStart, Tombstones, is_pattern};
 pub use model::{ColumnDoc, Feed, Kept, Model};
 pub use name::{Layer, TableName};
 pub use project::{Project, SourceFile};

@@ -1,9 +1,12 @@
 //! MinIO: a real S3, with conditional writes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequest;
 use tempfile::TempDir;
@@ -120,6 +123,17 @@ impl Minio {
             .with_secret_access_key(keys.secret)
             .build()
             .expect("all that it needs is given")
+    }
+
+    /// The paths of all objects of a bucket.
+    ///
+    /// # Panics
+    /// When the server refuses to say.
+    #[track_caller]
+    pub fn objects(&self, bucket: &str) -> BTreeSet<String> {
+        let listed = self.bucket(bucket).list(None).map_ok(|object| object.location.to_string()).try_collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(listed).unwrap_or_else(|e| panic!("bucket {bucket}: {e}"))
     }
 
     /// Keys that end by themselves, as `AssumeRole` gives them: after `seconds`, at least 900.

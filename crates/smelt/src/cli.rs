@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::publish::{FileFormat, PublishArgs};
 pub use self::quarantine::*;
-pub use self::sim::{DirtArgs, SimArgs};
+pub use self::sim::{Destination, DirtArgs, SimArgs};
 use crate::day::Day;
 
 /// Retail events from Kafka and landing files to Bronze, Silver and Gold tables, and answers about them in SQL.
@@ -132,7 +132,8 @@ pub struct InitArgs {
     after_help = "Examples:\n  smelt ingest                                        every stream that has a source\n  \
     smelt ingest --input pos_sales=exports/*.csv.gz     these files, under the contract pos_sales\n  \
     smelt ingest --stream invoices --follow             until stopped (Ctrl-C commits what it has)\n  \
-    smelt ingest --stream weekly --day                  the job at 03:00: exit code 4 if files of yesterday's set lack"
+    smelt ingest --stream weekly --day                  the job at 03:00: exit code 4 if files of yesterday's set lack\n  \
+    smelt ingest --accept-gap sales_events              go on behind messages that expired unread, which is recorded"
 )]
 pub struct IngestArgs {
     /// Only these streams; the name of a landing set stands for all its members

@@ -41,6 +41,9 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
             {
                 return Some(2);
             }
+            if let Some(error) = cause.downcast_ref::<produce::ProduceError>() {
+                return error.is_usage().then_some(2);
+            }
             let is_setting = matches!(cause.downcast_ref(), Some(sim::SimError::Config { .. }))
                 || matches!(cause.downcast_ref(), Some(store::StoreError::BadUrl { .. }));
             if is_setting {

@@ -52,7 +52,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Quarantine(args) => cmd::quarantine::run(&cli.common, args).await,
             Command::Status(args) => cmd::status::run(&cli.common, args).await,
             Command::Maintain(args) => cmd::maintain::run(&cli.common, args).await,
-            Command::Sim(args) => cmd::sim::run(args),
+            Command::Sim(args) => cmd::sim::run(&cli.common, args).await,
             Command::Completions(args) => cmd::completions::run(args),
         }
     });

@@ -2,9 +2,11 @@
 //!
 //! Every setting has a default, so that the file may be absent. A component is handed only its own part.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use ingest::RegistryOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -37,6 +39,8 @@ pub struct Settings {
     pub alerts: Alerts,
     /// Properties of the Kafka client, by librdkafka's names; without `bootstrap.servers` no topic is read.
     pub kafka: KafkaProperties,
+    /// Who knows the schemas of messages that stand behind an id.
+    pub schema_registry: SchemaRegistry,
 }
 
 /// `[limits]`
@@ -65,7 +69,7 @@ pub struct Ingest {
     pub flush_interval: Span,
     /// With `--follow`, a landing file is taken when it looked the same twice, this far apart.
     pub settle: Span,
-    /// Without `--follow`, how long a Kafka broker may be away or silent before its streams give up.
+    /// Without `--follow`, how long a Kafka broker or the schema registry may be away or silent before streams give up.
     pub patience: Span,
 }
 
@@ -109,6 +113,38 @@ pub struct Alerts {
     pub wait: Span,
 }
 
+/// `[schema_registry]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SchemaRegistry {
+    /// The address of a schema registry that answers as Confluent's does; empty is none.
+    pub url: String,
+    /// The user, where it wants one.
+    pub user: String,
+    /// The user's password.
+    pub password: Hidden,
+}
+
+/// A text that is shown nowhere.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "[secret]" })
+    }
+}
+
+impl SchemaRegistry {
+    /// The registry, if one is configured.
+    pub fn options(&self) -> Option<RegistryOptions> {
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let (user, password) = (given(&self.user), given(&self.password.0));
+        Some(RegistryOptions { url: given(&self.url)?, user, password })
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -122,6 +158,7 @@ impl Default for Settings {
             maintain: Maintain::default(),
             alerts: Alerts::default(),
             kafka: KafkaProperties::default(),
+            schema_registry: SchemaRegistry::default(),
         }
     }
 }
@@ -368,6 +405,21 @@ mod tests {
         assert!(error.contains("SMELT_SLACK_URL") && !error.contains("s3cret"), "{error}");
         let error = load("[alerts]\nslack_url_env = \"https://hooks/s3cret\"\n", &[], &[]).expect_err("no name");
         assert!(error.contains("name of a variable") && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn the_password_of_the_registry_comes_from_the_environment_and_is_shown_nowhere() {
+        let variables = [("SMELT_SCHEMA_REGISTRY_USER", "me"), ("SMELT_SCHEMA_REGISTRY_PASSWORD", "hunter2")];
+        assert!(
+            load("", &variables, &[]).expect("valid").schema_registry.options().is_none(),
+            "no address, no registry"
+        );
+        let settings = load("[schema_registry]\nurl = \"http://h:8081\"\n", &variables, &[]).expect("valid");
+        let registry = settings.schema_registry.options().expect("configured");
+        assert_eq!((registry.user.as_deref(), registry.password.as_deref()), (Some("me"), Some("hunter2")));
+        assert!(!format!("{settings:?} {registry:?}").contains("hunter2"));
+        let error = load("[schema_registry]\npassword = hunter2\n", &[], &[]).expect_err("no text");
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::commit::{self, Commit, Operation};
 use crate::error::{Result, StoreError};
 use crate::log::{self, load};
 use crate::meta::{self, TableSpec};
-use crate::release::Releases;
+use crate::release::{Release, Releases};
 use crate::storage::{Answering, DurableStore, LocalStore, open_bucket};
 use crate::table::Table;
 
@@ -69,6 +69,8 @@ struct Inner {
     options: LakeOptions,
     /// Tables opened before; they know their last snapshots.
     tables: Mutex<HashMap<TableName, Table>>,
+    /// The newest release that was seen.
+    release: Mutex<Option<Release>>,
     background: Mutex<JoinSet<()>>,
     last_name_ms: Mutex<i64>,
     /// Tells this lake from others in DataFusion's registry of stores.
@@ -119,6 +121,7 @@ impl Lake {
             store,
             options,
             tables: Mutex::default(),
+            release: Mutex::default(),
             background: Mutex::default(),
             last_name_ms: Mutex::default(),
             number: LAKES.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
@@ -261,6 +264,17 @@ impl Lake {
     /// The releases: which versions of Silver and Gold belong together.
     pub fn releases(&self) -> Releases {
         Releases::new(self.clone())
+    }
+
+    pub(crate) fn known_release(&self) -> Option<Release> {
+        self.inner.release.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn know_release(&self, release: &Release) {
+        let mut known = self.inner.release.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|known| known.number < release.number) {
+            *known = Some(release.clone());
+        }
     }
 
     /// Waits for maintenance that runs in the background (checkpoints). A process calls it before it ends; work that is

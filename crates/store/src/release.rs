@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
@@ -38,6 +38,10 @@ pub struct Releases {
     lake: Lake,
 }
 
+/// How old a release may be that newer ones are looked for from, one number after the other. Those after it are younger, so
+/// none of them is cleaned away; and a run that publishes some in a second would else list more of them each time.
+const LOOKED_ON_FROM: TimeDelta = TimeDelta::hours(1);
+
 fn folder() -> Path {
     Path::from("_releases")
 }
@@ -60,14 +64,27 @@ impl Releases {
     /// # Errors
     /// When storage fails or a release cannot be read.
     pub async fn latest(&self) -> Result<Option<Release>> {
-        let Some(mut newest) = self.numbers().await?.into_iter().next_back() else { return Ok(None) };
-        // A listing may be a moment old.
-        let mut release = self.read(newest).await?;
-        while let Some(next) = self.read(newest + 1).await? {
-            newest = next.number;
-            release = Some(next);
+        let known = self.lake.known_release().filter(|release| self.lake.now() - release.at < LOOKED_ON_FROM);
+        let found = match known {
+            Some(release) => Some(release),
+            None => match self.numbers().await?.into_iter().next_back() {
+                Some(number) => self.read(number).await?,
+                None => None,
+            },
+        };
+        let Some(mut newest) = found else { return Ok(None) };
+        // In steps that grow until there is none, then shrink: a reader may be thousands of releases behind.
+        let (mut step, mut grows) = (1, true);
+        while step > 0 {
+            if let Some(next) = self.read(newest.number + step).await? {
+                newest = next;
+            } else {
+                grows = false;
+            }
+            step = if grows { step * 2 } else { step / 2 };
         }
-        Ok(release)
+        self.lake.know_release(&newest);
+        Ok(Some(newest))
     }
 
     /// A release by its number, `None` when there is none.
@@ -155,7 +172,8 @@ impl Releases {
         }
     }
 
-    /// Removes all but the newest releases that are older than this; the newest one always stays. Gives how many.
+    /// Removes all but the newest releases that are older than this (at least an hour); the newest one always stays. Gives how
+    /// many.
     ///
     /// # Errors
     /// When storage fails.
@@ -166,7 +184,7 @@ impl Releases {
         for number in numbers {
             let Some(release) = self.read(number).await? else { continue };
             let age = self.lake.now() - release.at;
-            if age.to_std().is_ok_and(|age| age > keep_for) {
+            if age > LOOKED_ON_FROM && age.to_std().is_ok_and(|age| age > keep_for) {
                 let path = path(number);
                 self.lake.store().delete(&path).await.map_err(|e| StoreError::storage("remove", &path, e))?;
                 removed += 1;

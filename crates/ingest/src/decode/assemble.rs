@@ -1,10 +1,16 @@
 //! The columns that every Bronze row has besides its fields.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray,
+    new_null_array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use schema::Contract;
 
 use super::columns::Texts;
 use super::reject::Reject;
@@ -61,10 +67,19 @@ pub(crate) struct Details {
 #[derive(Default)]
 pub(crate) struct Assembler {
     source: Option<(Arc<str>, StringArray)>,
+    /// The type of [`schema::HEADERS_COLUMN`], where there is one.
+    headers: Option<DataType>,
 }
 
 impl Assembler {
-    /// The system columns of `rows`, in the order of [`schema::SYSTEM_COLUMNS`].
+    /// For the rows of a contract.
+    pub(crate) fn new(contract: &Contract) -> Self {
+        let headers = contract.keeps_headers().then(|| schema::headers_field().data_type().clone());
+        Assembler { source: None, headers }
+    }
+
+    /// The system columns of `rows`, in the order of [`schema::SYSTEM_COLUMNS`], and the messages' headers if the contract
+    /// has them.
     pub(crate) fn columns(
         &mut self,
         raw: &RawBatch,
@@ -78,7 +93,8 @@ impl Assembler {
             ArrivedAt::All(at) => vec![*at; len],
             ArrivedAt::Each(all) => rows.pick(all),
         };
-        Ok(vec![
+        let headers = self.headers.as_ref().map(|kind| message_headers(raw, rows, kind)).transpose()?;
+        let mut columns: Vec<ArrayRef> = vec![
             self.source(&raw.source, len),
             Arc::new(Int32Array::from(vec![raw.partition; len])),
             Arc::new(Int64Array::from(rows.pick(&raw.offsets))),
@@ -94,7 +110,9 @@ impl Assembler {
             },
             if details.with_header { headers(raw, len) } else { new_null_array(&DataType::Utf8, len) },
             new_null_array(&DataType::Int32, len),
-        ])
+        ];
+        columns.extend(headers);
+        Ok(columns)
     }
 
     fn source(&mut self, source: &Arc<str>, len: usize) -> ArrayRef {
@@ -128,6 +146,33 @@ fn keys(raw: &RawBatch, rows: Rows<'_>) -> Result<ArrayRef, ArrowError> {
         }
     }
     column.finish_binary()
+}
+
+/// The messages' headers, of type `kind`.
+fn message_headers(raw: &RawBatch, rows: Rows<'_>, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    let (Some(headers), DataType::List(element)) = (&raw.headers, kind) else {
+        return Ok(new_null_array(kind, rows.len()));
+    };
+    let DataType::Struct(fields) = element.data_type() else { return Ok(new_null_array(kind, rows.len())) };
+    let (mut keys, mut values) = (Texts::default(), Texts::default());
+    let (mut ends, mut known) = (vec![0i32], Vec::with_capacity(rows.len()));
+    let push = |column: &mut Texts, range: &Option<Range<u32>>| match range {
+        Some(range) => column.push(&raw.bytes[range.start as usize..range.end as usize]),
+        None => column.push_null(),
+    };
+    for row in rows.iter() {
+        let parts = headers.records[row].clone();
+        known.push(parts.is_some());
+        for (key, value) in parts.map_or(&[][..], |parts| &headers.parts[parts.start as usize..parts.end as usize]) {
+            push(&mut keys, key);
+            push(&mut values, value);
+        }
+        ends.push(keys.len() as i32);
+    }
+    let parts = StructArray::try_new(fields.clone(), vec![keys.finish_utf8()?, values.finish_binary()?], None)?;
+    let nulls = Some(NullBuffer::from(known)).filter(|nulls| nulls.null_count() > 0);
+    let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
+    Ok(Arc::new(ListArray::try_new(Arc::clone(element), ends, Arc::new(parts), nulls)?))
 }
 
 /// The records' bytes.

@@ -7,7 +7,7 @@ use schema::{Contract, Drift};
 
 use super::HeaderError;
 use super::columns::{Column, Texts};
-use super::json::{Scratch, Shape};
+use super::json::{Scratch, Shape, push_text};
 use super::reject::{Fate, Reject};
 
 /// Delimiters that are told from a header, the likeliest first.
@@ -267,9 +267,9 @@ impl CsvReader {
 /// Appends a member to the JSON object of the row under construction.
 fn rescue(name: &str, value: &[u8], rescued: &mut Texts) {
     rescued.bytes.push(if rescued.is_row_open() { b',' } else { b'{' });
-    json_text(name.as_bytes(), &mut rescued.bytes);
+    push_text(name.as_bytes(), &mut rescued.bytes);
     rescued.bytes.push(b':');
-    json_text(value, &mut rescued.bytes);
+    push_text(value, &mut rescued.bytes);
 }
 
 /// Ends the row's object. Names are repeated in each row, so that a hostile header could outgrow what a column of texts
@@ -286,19 +286,6 @@ fn end_rescued(rescued: &mut Texts, rows: usize) -> Fate<()> {
     rescued.bytes.push(b'}');
     rescued.end_row();
     Ok(())
-}
-
-/// Appends a text with its quotes and escapes.
-fn json_text(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend([b'\\', *byte]),
-            0..0x20 => out.extend(format!("\\u{byte:04x}").bytes()),
-            _ => out.push(*byte),
-        }
-    }
-    out.push(b'"');
 }
 
 #[cfg(test)]

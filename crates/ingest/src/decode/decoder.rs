@@ -13,11 +13,15 @@ use super::columns::{Column, Texts};
 use super::csv::CsvReader;
 use super::json::{self, Scratch, Shape};
 use super::reject::{Fate, Reject};
-use super::{DecodeError, Decoded, RowCheck};
+use super::{DecodeError, Decoded, Framing, RowCheck};
 use crate::records::{MAX_BATCH_BYTES, RawBatch};
 
 /// An event may claim to be at most this much later than its arrival (ENGINE.md 22).
 const FUTURE_US: i64 = 86_400_000_000;
+
+/// The most text that the records of a batch may become which came in another form: what a column of text can hold is twice
+/// that. Only an attack gets there, a batch of tiny records that stand for many empty items each.
+const MOST_TEXT: usize = 1 << 30;
 
 /// Decodes the records of one stream. Keep it: it learns the order in which a producer writes its fields.
 ///
@@ -38,6 +42,9 @@ pub struct Decoder {
     rescued: Texts,
     scratch: Scratch,
     csv: CsvReader,
+    /// The text of a record that came in another form, and how long those of the batch are together.
+    text: Vec<u8>,
+    text_bytes: usize,
     assembler: Assembler,
 }
 
@@ -70,12 +77,14 @@ impl Decoder {
             rescued: Texts::default(),
             scratch: Scratch::new(contract),
             csv: CsvReader::default(),
-            assembler: Assembler::default(),
+            text: Vec::new(),
+            text_bytes: 0,
+            assembler: Assembler::new(contract),
             contract: contract.clone(),
         }
     }
 
-    /// Decodes all records of `raw` (JSON, or CSV if it has a header). `ingested_at_us` is the clock, microseconds UTC.
+    /// Decodes all records of `raw`: JSON, CSV if it has a header, or what its framing says. `ingested_at_us` is the clock, microseconds UTC.
     ///
     /// # Errors
     /// [`DecodeError`]; never because of what a record holds.
@@ -100,7 +109,8 @@ impl Decoder {
 
     /// Decodes record by record.
     fn sort(&mut self, raw: &RawBatch) -> Result<Sorted, ArrowError> {
-        let text = simdutf8::basic::from_utf8(&raw.bytes).ok();
+        let text = raw.framing.is_none().then(|| simdutf8::basic::from_utf8(&raw.bytes).ok()).flatten();
+        self.text_bytes = 0;
         let has_nul = raw.header.is_some() && memchr::memchr(0, &raw.bytes).is_some();
         let mut oversize = raw.oversize.iter().peekable();
         let mut records = Vec::with_capacity(raw.len());
@@ -139,6 +149,9 @@ impl Decoder {
         if bytes.len() > self.contract.max_record {
             return Err(self.too_long(bytes.len() as u64, xxhash_rust::xxh3::xxh3_128(bytes)));
         }
+        if let Some(framing) = &raw.framing {
+            return self.framed(bytes, framing);
+        }
         // Halves of a character at the seam of two records would be valid together only.
         let is_text = match text {
             Some(text) => text.is_char_boundary(start) && text.is_char_boundary(end),
@@ -155,6 +168,16 @@ impl Decoder {
                 self.csv.record(bytes, header, target, &mut self.scratch, self.contract.drift)
             }
         }
+    }
+
+    /// Decodes a record that stands behind the id of its schema.
+    fn framed(&mut self, message: &[u8], framing: &Framing) -> Fate<()> {
+        let text = framing.text(message, &mut self.text, self.contract.max_record)?;
+        self.text_bytes += text.len();
+        if self.text_bytes > MOST_TEXT {
+            return Err(Box::new(Reject::TooMuchText));
+        }
+        json::record(text, &mut self.shape, &mut self.columns, &mut self.rescued, &mut self.scratch)
     }
 
     #[cold]

@@ -6,11 +6,13 @@
 //! as the batch has records.
 
 mod assemble;
+mod avro;
 mod columns;
 mod csv;
 mod decoder;
 mod json;
 mod number;
+mod registered;
 mod reject;
 mod split;
 mod time;
@@ -19,8 +21,11 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 
+pub use avro::{AvroSchema, AvroSchemaError};
 pub use csv::CsvHeader;
 pub use decoder::Decoder;
+pub(crate) use registered::schema_id;
+pub use registered::{Framing, Known};
 pub(crate) use reject::CUT;
 pub use split::Splitter;
 

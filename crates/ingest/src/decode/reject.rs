@@ -31,6 +31,12 @@ pub(crate) enum Reject {
     RepeatedHeader,
     /// A CSV row with wrong quotes or characters.
     Csv { what: &'static str },
+    /// No id of a schema before the record.
+    NoSchemaId { length: usize },
+    /// A schema, or a record under it, that cannot be used.
+    Schema { id: u32, what: String },
+    /// The records of the batch are too long together, once they are text.
+    TooMuchText,
     /// A rule of the contract is broken.
     Rule { rule: String },
     /// An event time too long after the arrival.
@@ -52,6 +58,12 @@ impl Reject {
     pub(crate) fn unfit(field: &str, found: &[u8], kind: &impl ToString) -> Box<Self> {
         let found = shortened(&String::from_utf8_lossy(found));
         Box::new(Reject::Unfit { field: field.to_owned(), found, kind: kind.to_string() })
+    }
+
+    /// What is wrong with the schema of this id, or with a record under it.
+    #[cold]
+    pub(crate) fn schema(id: u32, what: &str) -> Box<Self> {
+        Box::new(Reject::Schema { id, what: what.to_owned() })
     }
 
     /// The same, said of a field within item `index` of list `list`.
@@ -97,6 +109,10 @@ impl fmt::Display for Reject {
             Reject::Blank => f.write_str("blank row"),
             Reject::RepeatedHeader => f.write_str("repeated header"),
             Reject::Csv { what } => f.write_str(what),
+            Reject::NoSchemaId { length: ..5 } => f.write_str("no schema id: shorter than the 5 bytes before a record"),
+            Reject::NoSchemaId { .. } => f.write_str("no schema id: the message does not start with the magic byte 0"),
+            Reject::Schema { id, what } => write!(f, "schema id {id}: {what}"),
+            Reject::TooMuchText => f.write_str("too long as JSON, with the records beside it"),
             Reject::Rule { rule } => write!(f, "rule broken: {rule}"),
             Reject::FromTheFuture { field } => write!(f, "{field}: more than a day after the arrival"),
         }

@@ -349,6 +349,8 @@ impl Splitter {
             keys: None,
             oversize: std::mem::take(&mut self.oversize),
             header: self.header.clone(),
+            headers: None,
+            framing: None,
         });
     }
 }

@@ -79,8 +79,9 @@ impl Stream {
             if let Some(edits) = edits {
                 chunk.retain_mut(|record| edits.apply(record));
             }
+            let framing = self.framing(&chunk, options, cancel).await?;
             let (mender, decoders) = (Arc::clone(&self.mender), Arc::clone(&self.decoders));
-            let decoding = tokio::task::spawn_blocking(move || mender.replay(&decoders, chunk, at));
+            let decoding = tokio::task::spawn_blocking(move || mender.replay(&decoders, chunk, framing, at));
             let replayed =
                 decoding.await.map_err(|error| IngestError::Internal(format!("a decoder died: {error}")))??;
             replayed.records.iter().zip(&replayed.fates).for_each(|(record, why)| tally.add(record, why.as_deref()));

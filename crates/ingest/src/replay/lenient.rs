@@ -74,5 +74,7 @@ fn batch(records: impl Iterator<Item = (usize, String)>, header: Option<Arc<CsvH
         keys: None,
         oversize: Vec::new(),
         header,
+        headers: None,
+        framing: None,
     }
 }

@@ -16,12 +16,13 @@ use chrono::{DateTime, Utc};
 use schema::{Contract, Format};
 use session::{RowValue, RowValues, SessionError};
 
+use super::framed::unframe;
 use super::lenient;
 use super::open::Record;
 use super::wire::{NewValue, Parts};
-use crate::decode::CsvHeader;
+use crate::decode::{CsvHeader, Framing};
 use crate::decoders::Decoders;
-use crate::records::{ArrivedAt, RawBatch};
+use crate::records::{ArrivedAt, MessageHeaders, RawBatch};
 use crate::{IngestError, decode};
 
 /// Bytes of records that are decoded as one batch.
@@ -37,7 +38,7 @@ const BATCH_BYTES: usize = 16 << 20;
 /// |---|---|
 /// | each field of the contract | its value, null where it is absent or does not fit (not for `_raw`) |
 /// | `_wire['field']` | the text of the field's value as it came (not for `_raw`) |
-/// | `_raw`, `_raw_latin1` | the record's text, null if it is not UTF-8; its bytes read as ISO 8859-1 |
+/// | `_raw`, `_raw_latin1` | the record's text (as JSON, if it stands behind the id of a schema), null if it is not UTF-8; its bytes read as ISO 8859-1 |
 /// | `_error` | why it is in quarantine |
 /// | `_source`, `_partition`, `_offset`, `_arrived_at`, `_header` | as in quarantine |
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,7 @@ impl Mender {
         Ok(mender)
     }
 
-    /// Mends and decodes records; `at` is their `_ingested_at`.
+    /// Mends and decodes records, those in frames once they are taken out of them; `at` is their `_ingested_at`.
     ///
     /// # Errors
     /// A defect, never what a record holds.
@@ -128,6 +129,7 @@ impl Mender {
         &self,
         decoders: &Decoders,
         mut records: Vec<Record>,
+        framing: Option<Framing>,
         at: DateTime<Utc>,
     ) -> Result<Replayed, IngestError> {
         let cut = |record: &Record| {
@@ -135,6 +137,9 @@ impl Mender {
             is_cut.then(|| format!("only its start was kept ({}): mend it by an edited file", record.reason))
         };
         let mut fates: Vec<Option<String>> = records.iter().map(cut).collect();
+        if let Some(framing) = framing {
+            unframe(&mut records, &mut fates, &framing, self.contract.max_record);
+        }
         self.mend_raw(&mut records, &mut fates)?;
         let mut headers = Headers { contract: &self.contract, known: HashMap::new() };
         self.mend_fields(&mut records, &mut fates, &mut headers)?;
@@ -386,6 +391,18 @@ fn raw_batch(rows: &[usize], records: &[Record], header: Option<Arc<CsvHeader>>)
     let of = || rows.iter().map(|row| &records[*row]);
     let ranges = of().map(|record| append(&record.raw)).collect();
     let keys: Vec<Option<Range<u32>>> = of().map(|record| record.key.as_deref().map(&mut append)).collect();
+    let headers = of().any(|record| record.headers.is_some()).then(|| {
+        let mut headers = MessageHeaders::default();
+        for record in of() {
+            let start = headers.parts.len() as u32;
+            for (name, value) in record.headers.iter().flatten() {
+                let name = name.as_deref().map(|name| append(name.as_bytes()));
+                headers.parts.push((name, value.as_deref().map(&mut append)));
+            }
+            headers.records.push(record.headers.is_some().then_some(start..headers.parts.len() as u32));
+        }
+        headers
+    });
     let first = &records[rows[0]].place;
     RawBatch {
         ranges,
@@ -396,6 +413,8 @@ fn raw_batch(rows: &[usize], records: &[Record], header: Option<Arc<CsvHeader>>)
         keys: keys.iter().any(Option::is_some).then_some(keys),
         oversize: Vec::new(),
         header,
+        headers,
+        framing: None,
         bytes: bytes.into(),
     }
 }

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod edits;
+mod framed;
 mod lenient;
 mod mend;
 mod open;
@@ -31,7 +32,8 @@ pub use self::edits::Edits;
 pub use self::mend::Mend;
 pub use self::report::{Example, Outcome, ReplayReport, StreamReplay};
 use crate::decoders::Decoders;
-use crate::{IngestEnv, IngestError, run};
+use crate::registry::Registry;
+use crate::{IngestEnv, IngestError, RegistryOptions, run};
 
 /// Commits of one stream that are refused in a row before a replay gives up.
 const MOST_CONFLICTS: u32 = 30;
@@ -51,6 +53,10 @@ pub struct ReplayOptions {
     pub edits: Option<Arc<Edits>>,
     /// Whether only to say what would become of the records.
     pub dry_run: bool,
+    /// The schema registry, for streams whose messages stand behind ids of schemas.
+    pub registry: Option<RegistryOptions>,
+    /// How long it may be away.
+    pub patience: Duration,
 }
 
 /// Replays what `options` name, stream by stream; `cancel` ends it after what was read so far is stored. A run that is not
@@ -98,6 +104,7 @@ struct Stream {
     contract: Arc<Contract>,
     decoders: Arc<Decoders>,
     mender: Arc<mend::Mender>,
+    registry: Option<Arc<Registry>>,
 }
 
 fn prepare(env: &IngestEnv, options: &ReplayOptions) -> Result<Vec<Stream>, IngestError> {
@@ -110,10 +117,12 @@ fn prepare(env: &IngestEnv, options: &ReplayOptions) -> Result<Vec<Stream>, Inge
     }
     let all = named.is_empty() && options.edits.is_none();
     let wanted = contracts.values().filter(|contract| all || named.contains(&contract.name.as_str()));
+    let registry = options.registry.as_ref().map(Registry::new).transpose()?.map(Arc::new);
     let prepared = wanted.map(|contract| {
         let mender = mend::Mender::new(contract, &options.mends)?;
         let decoders = Arc::new(Decoders::new(contract)?);
-        Ok(Stream { contract: Arc::new(contract.clone()), decoders, mender: Arc::new(mender) })
+        let (contract, mender) = (Arc::new(contract.clone()), Arc::new(mender));
+        Ok(Stream { contract, decoders, mender, registry: registry.clone() })
     });
     prepared.collect()
 }

@@ -9,7 +9,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{ident, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
-use schema::Contract;
+use schema::{Contract, HEADERS_COLUMN, headers_field};
 use session::{MENDED_COLUMN, PLACE_COLUMNS, QuarantineFilter};
 use store::{Lake, Snapshot};
 
@@ -20,6 +20,9 @@ const CHUNK_RECORDS: usize = 4096;
 
 const COLUMNS: [&str; 9] =
     ["_source", "_partition", "_offset", "_key", "_arrived_at", "_error", "_raw", "_header", MENDED_COLUMN];
+
+/// Name and value of a message's header; what is `None` is null.
+pub(super) type MessageHeader = (Option<String>, Option<Vec<u8>>);
 
 /// What names a record within its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +37,8 @@ pub(super) struct Place {
 pub(super) struct Record {
     pub place: Place,
     pub key: Option<Vec<u8>>,
+    /// The message's headers; `None` where they were not kept.
+    pub headers: Option<Vec<MessageHeader>>,
     pub arrived_at_us: i64,
     /// Why it was set aside.
     pub reason: String,
@@ -90,7 +95,8 @@ impl Records {
                 let order = ["_arrived_at"].into_iter().chain(PLACE_COLUMNS);
                 frame = frame.sort(order.map(|name| ident(name).sort(true, true)).collect())?.limit(0, Some(limit))?;
             }
-            frame.select(COLUMNS.map(ident).to_vec())?.execute_stream().await
+            let headers = contract.keeps_headers().then_some(HEADERS_COLUMN);
+            frame.select(COLUMNS.into_iter().chain(headers).map(ident).collect())?.execute_stream().await
         };
         let batches = planned.await.map_err(|error| failed(&stream, &error))?;
         Ok(Self { stream, batches })
@@ -124,6 +130,7 @@ fn records(batch: &RecordBatch) -> Result<Vec<Record>, arrow::error::ArrowError>
         DataType::Binary,
         DataType::Utf8,
         DataType::Boolean,
+        headers_field().data_type().clone(),
     ];
     let columns: Vec<ArrayRef> =
         batch.columns().iter().zip(&types).map(|(column, kind)| cast(column, kind)).collect::<Result<_, _>>()?;
@@ -153,6 +160,7 @@ fn records(batch: &RecordBatch) -> Result<Vec<Record>, arrow::error::ArrowError>
                 offset: columns[2].as_primitive::<Int64Type>().value(row),
             },
             key: bytes(3, row),
+            headers: columns.get(9).filter(|column| column.is_valid(row)).map(|column| headers(column, row)),
             arrived_at_us: columns[4].as_primitive::<TimestampMicrosecondType>().value(row),
             reason: text(5, row).unwrap_or_default().to_owned(),
             raw: bytes(6, row).unwrap_or_default(),
@@ -162,4 +170,13 @@ fn records(batch: &RecordBatch) -> Result<Vec<Record>, arrow::error::ArrowError>
         });
     }
     Ok(found)
+}
+
+/// The headers of one row of [`HEADERS_COLUMN`].
+fn headers(column: &ArrayRef, row: usize) -> Vec<MessageHeader> {
+    let parts = column.as_list::<i32>().value(row);
+    let parts = parts.as_struct();
+    let (keys, values) = (parts.column(0).as_string::<i32>(), parts.column(1).as_binary::<i32>());
+    let owned = |(key, value): (Option<&str>, Option<&[u8]>)| (key.map(str::to_owned), value.map(<[u8]>::to_vec));
+    keys.iter().zip(values).map(owned).collect()
 }

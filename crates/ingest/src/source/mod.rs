@@ -40,10 +40,23 @@ pub(crate) enum Event {
 pub(crate) struct Reached {
     /// The input's id.
     pub input: Arc<str>,
+    /// Where what was handed over since begins.
+    pub from: Begins,
     /// Its position: the next offset, or the number of the last landing file.
     pub to: i64,
     /// Places of the log without a record since the last position (transaction markers, compacted away).
     pub skipped: u64,
+}
+
+/// Where a stretch of an input begins: the commit that stores it is refused where the table is not there (any more).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// Where the stretch before it ended, or where the table stood when the source last asked: only for a source that has
+    /// nothing in hand while it asks.
+    AsAnswered,
+    /// At the position from which it was read; `None` where the table had none. A partition that stays with its reader
+    /// while others change hands was read from an older position than the answer has, if somebody else has moved it.
+    At(Option<i64>),
 }
 
 /// The sink that events go to has ended: the source is to return, and its result does not matter.

@@ -8,7 +8,7 @@ use sim::{EventBatch, SimConfig, Simulation};
 use store::Snapshot;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::log_batch::{LogBatch, Message, input};
+use super::log_batch::{Keep, LogBatch, Message, input};
 use super::{Outlet, Source, SourceError};
 use crate::IngestError;
 
@@ -48,11 +48,14 @@ impl Source for SimulatorSource {
     }
 
     async fn run(&mut self, start: Option<Arc<Snapshot>>, out: Outlet) -> Result<(), SourceError> {
-        let (cluster, topic, max) = (self.cluster.clone(), self.topic.clone(), self.contract.max_record);
-        let position =
-            |partition: i32| start.as_ref().and_then(|s| s.txn(&input(&cluster, &topic, partition))).unwrap_or(0);
+        let (cluster, topic) = (self.cluster.clone(), self.topic.clone());
+        let keep = Keep { max_record: self.contract.max_record, ..Keep::default() };
+        let place = |partition: i32| {
+            let position = start.as_ref().and_then(|s| s.txn(&input(&cluster, &topic, partition)));
+            (position, position.unwrap_or(0))
+        };
         let partitions = i32::try_from(self.simulation.config().partitions).unwrap_or(i32::MAX);
-        let batches = (0..partitions).map(|p| LogBatch::new(&cluster, &topic, p, position(p), max)).collect::<Vec<_>>();
+        let batches = (0..partitions).map(|p| LogBatch::new(&cluster, &topic, p, place(p), keep)).collect::<Vec<_>>();
         let events = self.simulation.events(self.stream);
         let made = tokio::task::spawn_blocking(move || hand_over(events, batches, &out)).await;
         made.map_err(|e| IngestError::Internal(format!("the simulator died: {e}")))?
@@ -69,14 +72,14 @@ fn hand_over(mut events: sim::Events, mut batches: Vec<LogBatch>, out: &Outlet) 
             let (key, payload) = (Some(made.key(entry)), Some(made.payload(entry)));
             batch.push(&Message { offset: entry.offset, arrived_at_us, key, payload });
             if batch.is_full()
-                && let Some(event) = batch.seal()
+                && let Some(event) = batch.seal(None)
             {
                 out.blocking_send(event)?;
             }
         }
         made.clear();
     }
-    for event in batches.iter_mut().filter_map(LogBatch::seal) {
+    for event in batches.iter_mut().filter_map(|batch| batch.seal(None)) {
         out.blocking_send(event)?;
     }
     Ok(())

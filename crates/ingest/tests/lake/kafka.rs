@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ingest::{FlushPolicy, IngestError, IngestOptions, IngestReport, Mode, Silent};
 use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use schema::TableName;
@@ -236,4 +237,50 @@ async fn a_partition_that_is_new_starts_where_the_contract_says() {
     assert_eq!(world.ingest(broker.options(Mode::Once)).await.counts().stored, 5);
     let ids = ask(&world.lake, &TableName::bronze("events"), "SELECT min(id), max(id) FROM t").await;
     assert_eq!(ids, [["10", "14"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_kept_from_when_the_contract_asks_for_them() {
+    let mut world = World::new().await;
+    let broker = Broker::new(1);
+    let send = |id: usize, headers: &[(&str, Option<&str>)]| {
+        let payload = if id == 99 { "no json".to_owned() } else { format!("{{\"id\":{id},\"name\":\"n{id}\"}}") };
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
+        let record = BaseRecord::<(), _>::to("events").payload(&payload).headers(headers);
+        broker.producer.send(record).map_err(|(error, _)| error).unwrap();
+        broker.producer.flush(Duration::from_secs(10)).unwrap();
+    };
+    send(0, &[("before", Some("1"))]);
+    assert_eq!(world.ingest(broker.options(Mode::Once)).await.counts().stored, 1);
+    let events = TableName::bronze("events");
+    let asked = crate::world::EVENTS.replace("topic = \"events\"", "topic = \"events\", headers = true");
+    world.project = crate::world::project(&[("events", &asked)]);
+    send(1, &[("trace", Some("a")), ("trace", Some("")), ("none", None)]);
+    send(2, &[]);
+    send(99, &[("trace", Some("bad"))]);
+    let counts = world.ingest(broker.options(Mode::Once)).await.counts();
+    assert_eq!((counts.stored, counts.quarantined), (2, 1));
+    world.write("in/more.ndjson", "{\"id\":3}\n");
+    world.load("events", "in/more.ndjson").await;
+    let shown = "SELECT id, _headers[1]['key'], cast(_headers[1]['value'] AS VARCHAR), cardinality(_headers), \
+                 _headers IS NULL FROM t ORDER BY coalesce(id, 99)";
+    let expected = [
+        ["0", "", "", "", "true"],
+        ["1", "trace", "a", "3", "false"],
+        ["2", "", "", "0", "false"],
+        ["3", "", "", "", "true"],
+        ["", "trace", "bad", "1", "false"],
+    ];
+    assert_eq!(world.ask(&events, shown).await, expected);
+    let nulls = "SELECT _headers[3]['key'] = 'none' AND _headers[3]['value'] IS NULL, _headers[2]['value'] = X'' \
+                 FROM t WHERE id = 1";
+    assert_eq!(world.ask(&events, nulls).await, [["true", "true"]]);
+
+    // No longer asked for, the column stays.
+    world.project = crate::world::project(&[("events", crate::world::EVENTS)]);
+    send(4, &[("after", Some("1"))]);
+    assert_eq!(world.ingest(broker.options(Mode::Once)).await.counts().stored, 1);
+    assert_eq!(world.ask(&events, "SELECT count(*), count(_headers) FROM t").await, [["6", "3"]]);
 }

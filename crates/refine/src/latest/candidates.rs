@@ -198,9 +198,14 @@ impl<'a> Candidates<'a> {
         if wanted.is_empty() {
             return Ok(Default::default());
         }
-        let (files, wanted) = self.where_stored(stored, touched, wanted).await?;
+        let (mut files, wanted) = self.where_stored(stored, touched, wanted).await?;
+        let table = index::definition(&self.feed.feed.entity, &self.columns, &self.job.base);
+        if let Some(known) = &self.job.known {
+            known.tidy(&table, stored);
+            known.narrow(&table, &mut files, &wanted);
+        }
         let threads = self.job.env.factory.options().threads.max(1);
-        let looked = futures::stream::iter(files).map(|file| self.look(file, Arc::clone(&wanted)));
+        let looked = futures::stream::iter(files).map(|file| self.look(file, Arc::clone(&wanted), &table));
         let mut probed: Vec<Probed> = looked.buffer_unordered(threads).try_collect().await?;
         probed.retain(|probed| !probed.hits.is_empty());
         probed.sort_by(|a, b| a.file.path.cmp(&b.file.path));
@@ -208,23 +213,27 @@ impl<'a> Candidates<'a> {
         Ok((probed, hits))
     }
 
-    /// Looks for entities in a file.
-    async fn look(&self, file: Arc<DataFile>, wanted: Arc<KeySet>) -> Result<Probed> {
+    /// Looks for entities in a file; `table` is what it is known under.
+    async fn look(&self, file: Arc<DataFile>, wanted: Arc<KeySet>, table: &str) -> Result<Probed> {
         let entity: Vec<Expr> = self.feed.feed.entity.iter().map(ident).collect();
         let places: Vec<usize> = (0..entity.len()).collect();
         let frame = self.job.stored(&self.context, vec![Arc::clone(&file)], None)?.select(entity)?;
         let work = move |batch: RecordBatch| {
             let keys = lows(&batch, &places)?;
             let hit: BooleanArray = keys.iter().map(|key| Some(wanted.contains(*key))).collect();
-            let found = keys.into_iter().zip(hit.values().iter());
-            let hits: Vec<u64> = found.filter(|(_, hit)| *hit).map(|(key, _)| key).collect();
+            let found = keys.iter().zip(hit.values().iter());
+            let hits: Vec<u64> = found.filter(|(_, hit)| *hit).map(|(key, _)| *key).collect();
             let rows = if hits.len() <= LISTED { Some(compact(&filter_record_batch(&batch, &hit)?)?) } else { None };
-            Ok((hits, rows))
+            Ok((keys, hits, rows))
         };
         let mut hits = Vec::new();
         let mut few = Some(Vec::new());
-        stream::each(frame, work, async |(found, rows): (Vec<u64>, Option<RecordBatch>)| {
+        let mut all = self.job.known.as_ref().map(|_| Vec::new());
+        stream::each(frame, work, async |(keys, found, rows): (Vec<u64>, Vec<u64>, Option<RecordBatch>)| {
             hits.extend(found);
+            if let Some(all) = &mut all {
+                all.extend(keys);
+            }
             if hits.len() > LISTED {
                 few = None;
             }
@@ -234,6 +243,9 @@ impl<'a> Candidates<'a> {
             Ok(())
         })
         .await?;
+        if let Some((known, keys)) = self.job.known.as_ref().zip(all) {
+            known.add(table, &file, keys);
+        }
         let filter = few.map(|rows| listing(&rows)).transpose()?.flatten();
         Ok(Probed { file, hits, filter })
     }

@@ -14,6 +14,7 @@
 mod candidates;
 mod held;
 mod index;
+mod known;
 mod late;
 mod resolve;
 
@@ -39,6 +40,7 @@ use crate::{RefineError, Result, stream};
 
 use candidates::Candidates;
 pub(crate) use index::follow;
+pub(crate) use known::Known;
 
 /// Stages what the new messages change. Gives the number of candidate rows.
 ///

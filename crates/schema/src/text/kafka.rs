@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use regex::Regex;
 
 use crate::text::table::{Table, Value};
-use crate::{KafkaSpec, KafkaStart, SchemaError, Tombstones, is_pattern};
+use crate::{KafkaFormat, KafkaSpec, KafkaStart, SchemaError, Tombstones, is_pattern};
 
 const TOPICS: &str = "the name of a topic, a pattern of names that starts with ^, or a list of them";
 const START: &str = "\"earliest\", \"latest\", a time such as \"2024-01-31T00:00:00Z\", or offsets by partition such as \
@@ -15,12 +15,17 @@ const START: &str = "\"earliest\", \"latest\", a time such as \"2024-01-31T00:00
 /// Reads where a stream's messages come from.
 pub(crate) fn kafka(table: &Table<'_>) -> Result<Option<KafkaSpec>, SchemaError> {
     let Some(value) = table.get("kafka") else { return Ok(None) };
-    let table = value.table(&["topic", "start", "tombstones"], "a table such as { topic = \"sales\" }")?;
+    let known = ["topic", "start", "tombstones", "format", "headers"];
+    let table = value.table(&known, "a table such as { topic = \"sales\" }")?;
     let topics = topics(&table.need("topic", TOPICS)?)?;
     let start = table.get("start").map_or(Ok(KafkaStart::Earliest), |value| start(&value))?;
     let words = [("quarantine", Tombstones::Quarantine), ("skip", Tombstones::Skip)];
     let tombstones = table.get("tombstones").map_or(Ok(Tombstones::Quarantine), |value| value.choice(&words))?;
-    let spec = KafkaSpec { topics, start, tombstones };
+    let formats =
+        [KafkaFormat::Json, KafkaFormat::JsonRegistered, KafkaFormat::Avro].map(|format| (format.word(), format));
+    let format = table.get("format").map_or(Ok(KafkaFormat::Json), |value| value.choice(&formats))?;
+    let headers = table.get("headers").map_or(Ok(false), |value| value.boolean())?;
+    let spec = KafkaSpec { topics, start, tombstones, format, headers };
     match table.get("start") {
         Some(value) if matches!(spec.start, KafkaStart::Offsets(_)) && spec.topic().is_none() => {
             Err(value.wrong("no offsets where there can be more than one topic"))
@@ -83,6 +88,9 @@ mod tests {
         let spec = read("{ topic = [\"sales\", \"^sales_[a-z]+$\"], tombstones = \"skip\" }").expect("right");
         assert_eq!((spec.topic(), spec.shown().as_str()), (None, "sales, ^sales_[a-z]+$"));
         assert_eq!((spec.start, spec.tombstones), (KafkaStart::Earliest, Tombstones::Skip));
+        assert_eq!((spec.format, spec.headers), (KafkaFormat::Json, false));
+        let spec = read("{ topic = \"t\", format = \"avro\", headers = true }").expect("right");
+        assert_eq!((spec.format, spec.headers), (KafkaFormat::Avro, true));
         let at = |start: &str| read(&format!("{{ topic = \"t\", start = {start} }}")).expect("right").start;
         let time = DateTime::parse_from_rfc3339("2026-11-27T01:00:00Z").expect("a time").with_timezone(&Utc);
         assert_eq!(at("\"latest\""), KafkaStart::Latest);
@@ -101,6 +109,8 @@ mod tests {
             ("{ topic = \"t\", start = \"2026-11-27T00:00:00\" }", "a time such as"),
             ("{ topic = \"t\", start = { zero = 1 } }", "numbers of partitions as keys"),
             ("{ topic = \"t\", start = { \"0\" = -1 } }", "0 or more"),
+            ("{ topic = \"t\", format = \"protobuf\" }", "one of \"json\", \"json_sr\", \"avro\""),
+            ("{ topic = \"t\", headers = \"yes\" }", "true or false"),
             ("{ topic = \"^t\", start = { \"0\" = 1 } }", "no offsets where there can be more than one topic"),
         ] {
             let error = read(kafka).expect_err(kafka);

@@ -96,8 +96,15 @@ impl Kafka {
     }
 
     fn wait_for_leaders(&self, topic: &str, partitions: i32) {
-        let partitions = usize::try_from(partitions).expect("a count");
-        wait::until(&format!("topic {topic}: leaders"), || (self.leaders(topic)? == partitions).then_some(()));
+        let count = usize::try_from(partitions).expect("a count");
+        wait::until(&format!("topic {topic}: leaders"), || (self.leaders(topic)? == count).then_some(()));
+        // A broker is named as the leader a moment before it knows that it is.
+        let consumer: BaseConsumer = self.client().create().expect("a client");
+        for partition in 0..partitions {
+            wait::until(&format!("{topic}/{partition}: an answer of its leader"), || {
+                consumer.fetch_watermarks(topic, partition, ASK_WITHIN).ok()
+            });
+        }
     }
 
     /// How many partitions of a topic have a leader.

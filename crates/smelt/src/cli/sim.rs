@@ -12,12 +12,20 @@ use clap::Args;
     after_help = "Examples:\n  smelt sim --to data --truth data/truth                       a little of everything\n  \
     smelt sim --to data --stream sales_events=5000000 --clean    one stream, without dirt\n  \
     smelt sim --to data --stream weekly=20000000 --days 365 --full-extract-days 0 --products 1000 --stores 50\n  \
-    smelt sim --to data --stream sales_transactions --start 2024-11-25 --peak 2024-11-29=8 --rate 200"
+    smelt sim --to data --stream sales_transactions --start 2024-11-25 --peak 2024-11-29=8 --rate 200\n  \
+    smelt sim --to kafka --bootstrap localhost:9092 --rate 500   all streams, each to the topic of its contract"
 )]
 pub struct SimArgs {
-    /// The folder to write the streams' files to
-    #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
+    /// The folder to write the streams' files to, or `kafka`: the topics of their contracts
+    ///
+    /// To Kafka go the messages of the streams, each once and under its key; dimension files and landing sets are files and
+    /// need a folder. The broker is that of --bootstrap or of [kafka] in smelt.toml. A topic that is not there is made if
+    /// the broker makes topics by itself. Ctrl-C ends after what is under way. (A folder named kafka is ./kafka.)
+    #[arg(long, value_name = "DIR|kafka", value_parser = destination)]
+    pub to: Destination,
+    /// With --to kafka: the brokers, instead of `bootstrap.servers` of [kafka] in smelt.toml
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub bootstrap: Option<String>,
     /// Also write the right answers to this folder, one CSV a question
     #[arg(long, value_name = "DIR")]
     pub truth: Option<PathBuf>,
@@ -94,6 +102,15 @@ pub struct CatalogArgs {
     pub customers: u32,
 }
 
+/// Where events go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To files in this folder.
+    Folder(PathBuf),
+    /// To the topics of the contracts.
+    Kafka,
+}
+
 /// What `--stream` asks for.
 #[derive(Debug, Clone)]
 pub struct StreamRows {
@@ -101,6 +118,14 @@ pub struct StreamRows {
     pub name: String,
     /// Its rows, if it has a number of its own.
     pub rows: Option<u64>,
+}
+
+fn destination(text: &str) -> Result<Destination, String> {
+    match text {
+        "kafka" => Ok(Destination::Kafka),
+        "" => Err("expected a folder, or kafka".to_owned()),
+        folder => Ok(Destination::Folder(PathBuf::from(folder))),
+    }
 }
 
 fn stream_rows(text: &str) -> Result<StreamRows, String> {

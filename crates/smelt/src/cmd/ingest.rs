@@ -60,6 +60,7 @@ fn options(app: &App, args: &IngestArgs) -> Result<IngestOptions> {
             interval: settings.ingest.flush_interval.0,
         },
         kafka: settings.kafka.0.clone(),
+        registry: settings.schema_registry.options(),
         patience: settings.ingest.patience.0,
         accept_gaps: args.accept_gaps.clone(),
         settle: settings.ingest.settle.0,

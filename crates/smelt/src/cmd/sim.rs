@@ -1,21 +1,39 @@
-//! `smelt sim`: retail events from a seed, as landing files, and the right answers to them.
+//! `smelt sim`: retail events from a seed, as landing files or messages, and the right answers to them.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use sim::{Catalog, FolderOptions, RateShape, Rows, Shares, SimConfig, SimError, Simulation, Weekly};
+use produce::ProduceOptions;
+use schema::{KafkaFormat, Project};
+use sim::{Catalog, FolderOptions, RateShape, Rows, Shares, SimConfig, SimError, Simulation, Stream, Weekly};
 
-use crate::cli::{DirtArgs, SimArgs};
-use crate::progress::{grouped, say};
+use crate::cli::{Common, Destination, DirtArgs, SimArgs};
+use crate::exit::Usage;
+use crate::progress::{counted, grouped, say};
+use crate::settings::Settings;
+use crate::{app, project, shutdown};
 
-/// Writes the files and says what is in them.
+/// Writes the files, or sends the messages, and says what they were.
 ///
 /// # Errors
-/// Settings that cannot be followed, and I/O errors with the path.
-pub fn run(args: SimArgs) -> Result<ExitCode> {
-    let simulation = Simulation::new(config(&args)?)?;
-    let options = FolderOptions { gzip: args.gzip, truth: args.truth, rate: args.rate };
-    let truth = sim::write_folder(&simulation, &args.to, &options)?;
+/// Settings that cannot be followed, I/O errors with the path, a broker that is not there or refuses.
+pub async fn run(common: &Common, args: SimArgs) -> Result<ExitCode> {
+    match args.to.clone() {
+        Destination::Folder(folder) => {
+            if args.bootstrap.is_some() {
+                return Err(Usage("--bootstrap is for --to kafka".to_owned()).into());
+            }
+            write(&args, &folder)
+        }
+        Destination::Kafka => send(common, &args).await,
+    }
+}
+
+fn write(args: &SimArgs, folder: &Path) -> Result<ExitCode> {
+    let simulation = Simulation::new(config(args)?)?;
+    let options = FolderOptions { gzip: args.gzip, truth: args.truth.clone(), rate: args.rate };
+    let truth = sim::write_folder(&simulation, folder, &options)?;
     for (name, counts) in &truth.counts {
         say(&format!(
             "{name}: {} events: {} facts, {} bad",
@@ -25,6 +43,65 @@ pub fn run(args: SimArgs) -> Result<ExitCode> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sends the streams to their topics, and says how many messages each has got.
+async fn send(common: &Common, args: &SimArgs) -> Result<ExitCode> {
+    if args.gzip {
+        return Err(Usage("--gzip is for files: compression.type in [kafka] compresses messages".to_owned()).into());
+    }
+    let folder = project::folder(common.project.as_deref())?;
+    let settings = Settings::load(&folder, app::variables(), &common.set)?;
+    let project = project::load(&folder)?;
+    let simulation = Simulation::new(SimConfig { rows: message_rows(args)?, ..config(args)? })?;
+    let mut properties = settings.kafka.0;
+    properties.extend(args.bootstrap.clone().map(|servers| ("bootstrap.servers".to_owned(), servers)));
+    if properties.get("bootstrap.servers").is_none_or(String::is_empty) {
+        let message = "--to kafka: no broker: give --bootstrap, or bootstrap.servers in [kafka] of smelt.toml";
+        return Err(Usage(message.to_owned()).into());
+    }
+    let topics = simulation.streams().map(|stream| Ok((stream, topic(&project, stream)?))).collect::<Result<_>>()?;
+    let options = ProduceOptions { properties, topics, rate: args.rate, patience: settings.ingest.patience.0 };
+    let cancel = shutdown::token()?;
+    let simulated = simulation.clone();
+    let sent = tokio::task::spawn_blocking(move || produce::send(&simulated, &options, &cancel)).await??;
+    for (topic, messages) in &sent.topics {
+        say(&format!("{topic}: {} sent", counted(*messages, "message")));
+    }
+    match &args.truth {
+        Some(_) if !sent.is_whole => say("stopped before all was sent: the right answers are not written"),
+        Some(folder) => simulation.truth().write(folder)?,
+        None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The topic that a stream's contract names first, else one of the stream's name.
+fn topic(project: &Project, stream: Stream) -> Result<String> {
+    let Some(spec) = project.contracts.get(stream.name()).and_then(|contract| contract.kafka.as_ref()) else {
+        return Ok(stream.name().to_owned());
+    };
+    if spec.format != KafkaFormat::Json {
+        let format = spec.format.word();
+        return Err(Usage(format!(
+            "--to kafka: the simulator writes JSON, and the contract of {stream} says {format}"
+        ))
+        .into());
+    }
+    let named = spec.topics.iter().find(|topic| !schema::is_pattern(topic));
+    Ok(named.map_or(stream.name(), String::as_str).to_owned())
+}
+
+/// The rows of the streams, as [`rows`]; landing sets are no messages.
+fn message_rows(args: &SimArgs) -> Result<Rows> {
+    if args.streams.is_empty() {
+        return Ok(Rows::even(args.rows, &Stream::ALL.map(Stream::name))?);
+    }
+    let rows = rows(args)?;
+    if args.streams.iter().any(|stream| stream.name == "weekly") {
+        return Err(Usage("--to kafka: weekly is a landing set, whose files need a folder".to_owned()).into());
+    }
+    Ok(rows)
 }
 
 fn config(args: &SimArgs) -> Result<SimConfig, SimError> {

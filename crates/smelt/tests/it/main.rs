@@ -15,6 +15,7 @@ mod history;
 mod kafka;
 mod kafka_groups;
 mod kafka_secured;
+mod kafka_sim;
 mod kafka_torture;
 mod kafka_trouble;
 mod meanings;
@@ -22,6 +23,7 @@ mod pieces;
 mod publish;
 mod quality;
 mod quarantine;
+mod registry;
 mod s3;
 #[path = "../../../quality/tests/quality/server.rs"]
 #[allow(dead_code, reason = "the tests of quality use all of it")]

@@ -1,11 +1,12 @@
 //! A lake on a real S3 (MinIO): more than one of everything, keys that change, a server that refuses or does not answer.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use servers::proxy::{Effect, Fault, Proxy};
+use servers::proxy::{Effect, Fault, Flaky, Proxy};
 use servers::{Keys, Minio};
 
 use crate::faults::{check_truth, pieces};
@@ -145,4 +146,53 @@ fn a_server_that_does_not_answer_is_named() {
     proxy.add(Fault::new("", "", Effect::Refuse(403)).times(usize::MAX));
     let refused = lake.run(["sql", "SELECT 1"]);
     refused.exit(1).says(&["s3://lake/retail", "403"]);
+}
+
+#[test]
+fn a_slow_network_that_fails_changes_no_answer() {
+    let Some((minio, proxy)) = started() else { return };
+    let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &proxy.endpoint()));
+    let inputs = landing(&lake, "10000", "9");
+    proxy.make_flaky(Flaky { seed: 9, per_mille: 15, delay: Duration::from_millis(10) });
+    lake.run(["ingest", "--input", &inputs[0], "--input", &inputs[1]]).fine();
+    lake.refine();
+    lake.ingest("pos_stock", &lake.folder().join("made/pos_stock.csv"));
+    lake.refine();
+    lake.run(["maintain"]).fine();
+    assert!(proxy.fired() > 20, "only {} faults", proxy.fired());
+    proxy.clear();
+    check_truth(&lake, &lake.folder().join("made/truth"));
+}
+
+#[test]
+fn what_a_killed_writer_leaves_stays_while_it_is_young_and_harms_nothing() {
+    let Some((minio, proxy)) = started() else { return };
+    let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &proxy.endpoint()));
+    let inputs = landing(&lake, "5000", "3");
+    let ingest = ["ingest", "--input", &inputs[0], "--input", &inputs[1]];
+    let files = || -> BTreeSet<String> {
+        let is_data = |path: &String| path.contains("/bronze/pos_sales/") && path.ends_with(".parquet");
+        minio.objects("lake").into_iter().filter(is_data).collect()
+    };
+    // Refused, and not held: what is held could still land after the writer's death.
+    let commit = "bronze/pos_sales/_delta_log/00000000000000000001.json";
+    proxy.add(Fault::new("PUT", commit, Effect::Refuse(503)).times(usize::MAX));
+    let mut writer = spawn(lake.command(ingest));
+    let begun = Instant::now();
+    while proxy.fired() == 0 {
+        assert!(begun.elapsed() < PATIENCE, "no commit was tried");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    writer.kill().expect("SIGKILL");
+    writer.wait().expect("the child is gone");
+    proxy.clear();
+    let orphans = files();
+    assert!(!orphans.is_empty(), "it had put its files before its commit");
+
+    lake.run(ingest).fine();
+    lake.ingest("pos_stock", &lake.folder().join("made/pos_stock.csv"));
+    lake.refine();
+    lake.run(["maintain"]).fine();
+    assert!(files().is_superset(&orphans), "{orphans:?} are younger than two days, and of them only {:?} are left", files());
+    check_truth(&lake, &lake.folder().join("made/truth"));
 }

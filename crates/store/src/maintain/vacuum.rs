@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use percent_encoding::percent_decode_str;
 
 use super::{VacuumPolicy, VacuumReport};
 use crate::error::{Result, StoreError};
@@ -42,8 +43,7 @@ pub(crate) async fn vacuum(table: &Table, policy: &VacuumPolicy) -> Result<Vacuu
         let Some(path) = file.location.as_ref().strip_prefix(root.as_ref()).and_then(|p| p.strip_prefix('/')) else {
             continue;
         };
-        // Names that start with `_` are not data, except for change data.
-        if path.starts_with('_') && !path.starts_with("_change_data/") || !path.ends_with(".parquet") {
+        if !is_data(path, &head.meta().partition_columns) {
             continue;
         }
         report.seen += 1;
@@ -65,6 +65,16 @@ pub(crate) async fn vacuum(table: &Table, policy: &VacuumPolicy) -> Result<Vacuu
         remove(table, doomed).await?;
     }
     Ok(report)
+}
+
+/// Whether a file holds rows. Names that start with `_` are the log's and other writers', except for change data and for
+/// the folders of a partition column, as Bronze's `_status` is one.
+fn is_data(path: &str, partition_columns: &[String]) -> bool {
+    let is_ours = |folder: &str| {
+        let column = folder.split_once('=').map(|(column, _)| percent_decode_str(column).decode_utf8_lossy());
+        folder == "_change_data" || column.is_some_and(|column| partition_columns.iter().any(|known| *known == column))
+    };
+    path.ends_with(".parquet") && (!path.starts_with('_') || path.split_once('/').is_some_and(|(first, _)| is_ours(first)))
 }
 
 async fn list(table: &Table) -> Result<Vec<object_store::ObjectMeta>> {

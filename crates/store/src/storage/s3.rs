@@ -2,30 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use object_store::aws::AmazonS3Builder;
-use object_store::client::{HttpError, HttpErrorKind};
-use object_store::path::Path;
-use object_store::{
-    GetOptions, GetResult, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult,
-    UploadPart,
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
+use object_store::path::Path;
+use object_store::{ClientOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult, UploadPart};
 use url::Url;
 
 use super::shared_keys::SharedKeys;
-use crate::error::{Result, StoreError};
+use crate::error::StoreError;
 
 /// The bucket that an `s3://` address names. Its keys, region and endpoint come from the options, else from the usual
 /// `AWS_*` variables; where these give no keys, from the shared credentials file, which is read again when it changes.
 ///
 /// # Errors
 /// [`StoreError::BadUrl`] when an option is not known or contradicts others.
-pub fn open_bucket(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn ObjectStore>> {
+pub fn open_bucket(url: &Url, options: &BTreeMap<String, String>) -> crate::error::Result<Arc<dyn ObjectStore>> {
     let bad = |message: String| StoreError::BadUrl { url: url.to_string(), message };
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(url.host_str().unwrap_or_default());
+    let mut builder = AmazonS3Builder::from_env().with_http_connector(WholeAnswers::default());
+    builder = builder.with_bucket_name(url.host_str().unwrap_or_default());
     for (name, value) in options.iter().filter(|(name, _)| !names_a_profile(name)) {
         let key = name.to_ascii_lowercase().parse().map_err(|_| bad(format!("unknown storage option {name}")))?;
         builder = builder.with_config(key, value);
@@ -37,59 +35,37 @@ pub fn open_bucket(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<
     Ok(Arc::new(builder.build().map_err(|e| bad(e.to_string()))?))
 }
 
-/// A body up to this size is read before it is given on, so that one that was cut off can be asked for again; rows of a
-/// larger one have gone on by then.
+/// A body up to this size is read before its answer is given on; rows of a larger one have gone on by the time it is cut off.
 const WHOLE_BYTES: u64 = 16 << 20;
 
-/// How often a body is asked for, and the first pause between.
-const BODY_ATTEMPTS: u32 = 5;
-const BODY_PAUSE: Duration = Duration::from_millis(50);
-
-/// An object, or a range of it. The client repeats requests that fail, but not those whose answer is cut off within its
-/// body: these are repeated here.
+/// Connections whose answers come whole or fail.
 ///
-/// # Errors
-/// Those of the store; of a body when it was cut off each time.
-pub(super) async fn get_whole(
-    store: &dyn ObjectStore,
-    location: &Path,
-    options: GetOptions,
-) -> object_store::Result<GetResult> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        match whole(store, location, options.clone()).await {
-            Err(error) if attempt < BODY_ATTEMPTS && is_cut_off(&error) => {
-                tracing::debug!(%location, %error, "the answer was cut off; asking again");
-            }
-            done => return done,
-        }
-        tokio::time::sleep(BODY_PAUSE * 2_u32.pow(attempt - 1)).await;
+/// The client repeats requests that fail, but not those whose answer is cut off within its body (of an object, a listing, an
+/// error): as a failure of the request, these are repeated too.
+#[derive(Debug, Default)]
+struct WholeAnswers(ReqwestConnector);
+
+impl HttpConnector for WholeAnswers {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(WholeBodies(self.0.connect(options)?)))
     }
 }
 
-async fn whole(store: &dyn ObjectStore, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-    let is_head = options.head;
-    let answer = store.get_opts(location, options).await?;
-    if is_head || answer.range.end - answer.range.start > WHOLE_BYTES {
-        return Ok(answer);
-    }
-    let (meta, range, attributes) = (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
-    let body = answer.bytes().await?;
-    let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(body) }).boxed());
-    Ok(GetResult { payload, meta, range, attributes })
-}
+#[derive(Debug)]
+struct WholeBodies(HttpClient);
 
-/// Whether an answer had begun to come: also one that says that there is no such object has a body.
-fn is_cut_off(error: &object_store::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<HttpError>() {
-            return !matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout);
+#[async_trait]
+impl HttpService for WholeBodies {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (head, body) = self.0.execute(request).await?.into_parts();
+        let length = head.headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        // A body of unknown length is a listing or what an operation says of itself.
+        if length.unwrap_or(0) > WHOLE_BYTES {
+            return Ok(HttpResponse::from_parts(head, body));
         }
-        cause = error.source();
+        let body = body.bytes().await.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))?;
+        Ok(HttpResponse::from_parts(head, body.into()))
     }
-    false
 }
 
 /// Options that are [`SharedKeys`]' own.

@@ -318,6 +318,23 @@ async fn releases_never_go_back() {
 }
 
 #[tokio::test]
+async fn the_newest_release_is_found_however_far_behind_a_reader_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().display().to_string();
+    let (writer, reader) =
+        (Lake::open(&url, LakeOptions::default()).await.unwrap(), Lake::open(&url, LakeOptions::default()).await.unwrap());
+    let mut published = 0;
+    for more in [1, 0, 1, 2, 3, 7, 8, 30] {
+        for _ in 0..more {
+            published += 1;
+            writer.releases().advance(&BTreeMap::from([("gold.b".parse().unwrap(), published)])).await.unwrap();
+        }
+        let latest = reader.releases().latest().await.unwrap().unwrap();
+        assert_eq!((latest.number, latest.tables.values().copied().collect()), (published as u64, vec![published]));
+    }
+}
+
+#[tokio::test]
 async fn a_newer_lake_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let url = folder.path().display().to_string();

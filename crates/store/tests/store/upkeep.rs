@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use store::{
-    CleanPolicy, Commit, CompactPolicy, Lake, LakeOptions, Operation, StoreError, Table, VacuumPolicy, WriterOptions,
+    CleanPolicy, Commit, CompactPolicy, Lake, LakeOptions, Operation, StoreError, Table, TableSpec, VacuumPolicy,
+    WriterOptions,
 };
 
 use crate::support::*;
@@ -181,6 +184,34 @@ async fn vacuum_removes_only_what_nobody_can_need() {
     assert_eq!(t.vacuum(&all).await.unwrap(), dry);
     assert_eq!(ids(t.snapshot().provider()).await, [0, 1, 2, 3]);
     assert_eq!(t.vacuum(&all).await.unwrap().seen, 1);
+}
+
+#[tokio::test]
+async fn vacuum_finds_orphans_below_columns_whose_names_begin_with_an_underscore() {
+    let timed = Timed::new();
+    let lake = timed.lake().await;
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("_status", DataType::Utf8, false),
+        Field::new("id", DataType::Int64, false),
+    ]));
+    let spec = TableSpec::new(schema.clone()).partitioned_by(["_status"]);
+    let t = lake.create_table(&"bronze.t".parse().unwrap(), &spec).await.unwrap();
+    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["ok"])), Arc::new(Int64Array::from(vec![1]))];
+    let row = RecordBatch::try_new(schema, columns).unwrap();
+    let staged = async || {
+        let mut writer = t.writer(WriterOptions::default());
+        writer.write(row.clone()).await.unwrap();
+        writer.finish().await.unwrap()
+    };
+    let live = staged().await;
+    t.commit(appending(&t, live, 1)).await.unwrap();
+    let orphan = staged().await.adds[0].path.to_string();
+    assert!(orphan.starts_with("_status=ok/"), "{orphan}");
+    timed.pass(47 * HOUR);
+    assert_eq!(t.vacuum(&VacuumPolicy::default()).await.unwrap().removed, Vec::<String>::new());
+    timed.pass(2 * HOUR);
+    assert_eq!(t.vacuum(&VacuumPolicy::default()).await.unwrap().removed, [orphan]);
+    assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t").await, "1");
 }
 
 #[tokio::test]

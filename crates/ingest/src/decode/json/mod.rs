@@ -17,6 +17,7 @@ use schema::{Contract, Drift};
 use super::columns::{Column, Texts};
 use super::reject::{Fate, Reject};
 pub(crate) use cursor::Cursor;
+use cursor::plain_end;
 use names::Names;
 pub(crate) use shape::Shape;
 
@@ -103,4 +104,21 @@ fn rescue(bytes: &[u8], parts: &[Range<usize>], rescued: &mut Texts) {
     }
     rescued.bytes.push(b'}');
     rescued.end_row();
+}
+
+/// Appends a text (valid UTF-8) with its quotes and escapes.
+pub(crate) fn push_text(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut from = 0;
+    loop {
+        let end = plain_end(text, from);
+        out.extend_from_slice(&text[from..end]);
+        match text.get(end) {
+            None => break,
+            Some(byte @ (b'"' | b'\\')) => out.extend([b'\\', *byte]),
+            Some(byte) => out.extend(format!("\\u{byte:04x}").bytes()),
+        }
+        from = end + 1;
+    }
+    out.push(b'"');
 }

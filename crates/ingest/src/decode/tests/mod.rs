@@ -1,6 +1,7 @@
 //! Tests of whole batches: single cases by hand, and differential tests against slow references.
 #![allow(clippy::unwrap_used)] // A test that unwraps in vain has failed, and says where.
 
+mod avro;
 mod cases;
 mod csv_files;
 mod fuzz;
@@ -55,6 +56,8 @@ fn batch<R: AsRef<[u8]>>(records: &[R]) -> RawBatch {
         keys: None,
         oversize: Vec::new(),
         header: None,
+        headers: None,
+        framing: None,
     }
 }
 

@@ -13,7 +13,7 @@ use super::unit::{Compression, format_of};
 use crate::IngestError;
 use crate::decode::{HeaderError, Origin, SplitLimits, Splitter};
 use crate::records::RawBatch;
-use crate::source::{Event, Outlet, Reached, SourceError};
+use crate::source::{Begins, Event, Outlet, Reached, SourceError};
 
 /// An accepted file that is to be loaded, with its bytes if they are still in memory.
 pub(super) struct Load {
@@ -269,7 +269,8 @@ impl<'a> Splitting<'a> {
     fn finish(mut self) -> Result<(), Failure> {
         self.splitter.finish().map_err(|error| unfit(&error))?;
         self.send_full()?;
-        let reached = Reached { input: Arc::clone(&self.env.input), to: self.entry.number, skipped: 0 };
+        let reached =
+            Reached { input: Arc::clone(&self.env.input), from: Begins::AsAnswered, to: self.entry.number, skipped: 0 };
         let event = match self.last.take() {
             Some(batch) => Event::Records(batch, Some(reached)),
             None => Event::Reached(reached),

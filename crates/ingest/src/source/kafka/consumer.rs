@@ -18,7 +18,10 @@ use super::context::{Change, Context, give_back, take_unread};
 use super::not_yet::{NotYet, Trouble, failed};
 use super::ownership::names;
 use super::partitions::{Partitions, Taken, TopicPartition};
+use super::schemas::Wait;
 use super::topics::Topics;
+use crate::registry::Registry;
+use crate::source::log_batch::Keep;
 use crate::source::{Outlet, SourceError};
 use crate::{IngestError, Mode};
 
@@ -33,7 +36,7 @@ pub(super) struct ReaderEnv {
     pub lake: Lake,
     pub stream: String,
     pub spec: KafkaSpec,
-    pub max_record: usize,
+    pub keep: Keep,
     pub client: ClientConfig,
     /// Messages are handed on when the oldest has waited this long.
     pub hand_on_after: Duration,
@@ -42,6 +45,8 @@ pub(super) struct ReaderEnv {
     pub patience: Duration,
     /// Whether to go on behind messages that are gone, and with a topic that was made anew.
     pub accept_gap: bool,
+    /// The schema registry, where messages stand behind ids of schemas.
+    pub registry: Option<Arc<Registry>>,
     pub committed: Committed,
     pub stop: Arc<AtomicBool>,
     pub out: Outlet,
@@ -222,7 +227,12 @@ impl Reader {
             match self.poll(wait) {
                 None => break,
                 Some(Ok(Taken::More)) => self.is_well(),
-                Some(Ok(Taken::Full(partition))) => self.hand_on_partition(&partition)?,
+                Some(Ok(Taken::Full(partition))) => {
+                    self.hand_on_partition(&partition, Wait::Patiently)?;
+                    if self.consumer.context().has_changes() {
+                        break;
+                    }
+                }
                 Some(Err(trouble)) => self.look_into(trouble)?,
             }
             wait = Duration::ZERO;

@@ -69,6 +69,11 @@ impl Context {
         lock(&self.changes).pop_front()
     }
 
+    /// Whether there are changes that were not carried out.
+    pub fn has_changes(&self) -> bool {
+        !lock(&self.changes).is_empty()
+    }
+
     /// What the client said about the error event that was polled last.
     pub fn take_reason(&self) -> Option<String> {
         lock(&self.reason).take()

@@ -9,6 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::consumer::Reader;
 use super::partitions::TopicPartition;
+use super::schemas::{Framed, Wait};
 use crate::Mode;
 use crate::source::{Closed, Event, NotSent, SourceError};
 
@@ -22,6 +23,16 @@ const PAUSE_AFTER: Duration = Duration::from_secs(5);
 impl Reader {
     /// Hands on what has waited for `age`.
     pub(super) fn hand_on(&mut self, age: Duration) -> Result<(), SourceError> {
+        self.hand_on_each(age, Wait::Patiently)
+    }
+
+    /// Hands on all that can be without waiting for the schema registry. The rest stays where it is: who has its partition
+    /// next, or places it anew, reads it again.
+    pub(super) fn hand_on_at_once(&mut self) -> Result<(), SourceError> {
+        self.hand_on_each(Duration::ZERO, Wait::No)
+    }
+
+    fn hand_on_each(&mut self, age: Duration, wait: Wait) -> Result<(), SourceError> {
         let now = Instant::now();
         for key in self.partitions.keys() {
             let Some(partition) = self.partitions.get_mut(&key) else { continue };
@@ -30,17 +41,18 @@ impl Reader {
             }
             let since = *partition.since.get_or_insert(now);
             if now.duration_since(since) >= age {
-                self.hand_on_partition(&key)?;
+                self.hand_on_partition(&key, wait)?;
             }
         }
         Ok(())
     }
 
-    /// Hands on what was gathered of a partition.
-    pub(super) fn hand_on_partition(&mut self, key: &TopicPartition) -> Result<(), SourceError> {
+    /// Hands on what was gathered of a partition, once the schemas of its messages are known.
+    pub(super) fn hand_on_partition(&mut self, key: &TopicPartition, wait: Wait) -> Result<(), SourceError> {
+        let Framed::Known(framing) = self.framing(key, wait)? else { return Ok(()) };
         let Some(partition) = self.partitions.get_mut(key) else { return Ok(()) };
         partition.since = None;
-        match partition.batch.seal() {
+        match partition.batch.seal(framing) {
             Some(event) => Ok(self.push(event)?),
             None => Ok(()),
         }

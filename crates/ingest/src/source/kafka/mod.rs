@@ -17,6 +17,7 @@ mod ownership;
 mod partitions;
 mod place;
 mod position;
+mod schemas;
 mod topics;
 mod trouble;
 
@@ -32,7 +33,9 @@ use store::{Lake, Snapshot};
 use tokio::sync::oneshot;
 
 use self::consumer::{Reader, ReaderEnv};
+use super::log_batch::Keep;
 use super::{OnCommit, Outlet, Source, SourceError};
+use crate::registry::Registry;
 use crate::{FlushPolicy, IngestError, Mode};
 
 pub use self::lag::{Lag, lag};
@@ -52,6 +55,8 @@ pub(crate) struct KafkaSettings {
     pub patience: Duration,
     /// Whether to go on behind messages that are gone, and with a topic that was made anew.
     pub accept_gap: bool,
+    /// The schema registry, where messages stand behind ids of schemas.
+    pub registry: Option<Arc<Registry>>,
 }
 
 /// The topics of one stream.
@@ -127,12 +132,17 @@ impl Source for KafkaSource {
             lake: self.lake.clone(),
             stream: self.contract.name.clone(),
             spec: self.spec.clone(),
-            max_record: self.contract.max_record,
+            keep: Keep {
+                max_record: self.contract.max_record,
+                headers: self.spec.headers,
+                schema_ids: self.spec.format.is_registered(),
+            },
             client: self.client.clone(),
             hand_on_after: (self.settings.flush.interval / 4).min(Duration::from_millis(200)),
             mode: self.settings.mode,
             patience: self.settings.patience,
             accept_gap: self.settings.accept_gap,
+            registry: self.settings.registry.clone(),
             committed: self.committed.clone(),
             stop: Arc::clone(&stop.0),
             out,

@@ -1,7 +1,5 @@
 //! Whose partitions are whose: changes of ownership are carried out, and the client is told what to read from where.
 
-use std::time::Duration;
-
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -18,7 +16,7 @@ impl Reader {
     pub(super) fn carry_out(&mut self, change: Change) -> Result<(), SourceError> {
         match change {
             Change::Assigned(wanted) => {
-                self.hand_on(Duration::ZERO)?;
+                self.hand_on_at_once()?;
                 let snapshot = self.env.out.blocking_settle(false)?;
                 self.stand(&wanted, snapshot.as_ref())?;
                 self.assign(&wanted)?;
@@ -35,7 +33,7 @@ impl Reader {
                 tracing::info!(stream = self.env.stream, partitions = %shown(&partitions), "partitions lost");
             }
             Change::Revoked { partitions, lost: false } => {
-                self.hand_on(Duration::ZERO)?;
+                self.hand_on_at_once()?;
                 self.env.out.blocking_settle(false)?;
                 self.tell();
                 self.forget(&partitions);
@@ -55,7 +53,7 @@ impl Reader {
 
     /// Commits what came, and places all partitions again.
     pub(super) fn place_anew(&mut self) -> Result<(), SourceError> {
-        self.hand_on(Duration::ZERO)?;
+        self.hand_on_at_once()?;
         let snapshot = self.env.out.blocking_settle(false)?;
         let keys = match &self.reading {
             Some(topic) => self.partitions.open(topic),

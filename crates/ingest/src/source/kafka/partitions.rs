@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
 use schema::{KafkaSpec, Tombstones};
 
 use crate::source::log_batch::{LogBatch, Message};
@@ -129,7 +130,13 @@ impl Partitions {
                 let millis = message.timestamp().to_millis();
                 let arrived_at_us = millis.map_or_else(|| chrono::Utc::now().timestamp_micros(), |ms| ms * 1000);
                 let (key, payload) = (message.key(), message.payload());
-                partition.batch.push(&Message { offset, arrived_at_us, key, payload });
+                let is_new = partition.batch.push(&Message { offset, arrived_at_us, key, payload });
+                if is_new
+                    && partition.batch.keeps_headers()
+                    && let Some(headers) = message.headers()
+                {
+                    take_headers(headers, &mut partition.batch);
+                }
             }
         }
         if !partition.batch.is_full() {
@@ -137,5 +144,16 @@ impl Partitions {
         }
         let found = self.topics.get_key_value(topic).map(|(topic, _)| Arc::clone(topic));
         found.map_or(Taken::More, |topic| Taken::Full(TopicPartition { topic, id }))
+    }
+}
+
+/// Adds the headers of the message that was taken last. rdkafka 0.39 panics at a name that is not UTF-8, which the protocol
+/// does not rule out: such a header has neither name nor value.
+fn take_headers(headers: &BorrowedHeaders, batch: &mut LogBatch) {
+    for index in 0..headers.count() {
+        match catch_unwind(AssertUnwindSafe(|| headers.get(index))) {
+            Ok(header) => batch.push_header(Some(header.key), header.value),
+            Err(_) => batch.push_header(None, None),
+        }
     }
 }

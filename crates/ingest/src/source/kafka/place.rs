@@ -17,7 +17,7 @@ use super::partitions::{Partition, TopicPartition};
 use super::position::{Watermarks, compare, generation, in_range, last_stored, log_name};
 use super::topics::partitions_of;
 use crate::source::log_batch::{LogBatch, input};
-use crate::source::{Event, Reached, SourceError};
+use crate::source::{Begins, Event, Reached, SourceError};
 use crate::{Gap, IngestError, Mode};
 
 /// How many stored messages are looked for, as the newest may be compacted away.
@@ -91,11 +91,10 @@ impl Reader {
                 (Some(position), Some(snapshot)) => self.go_on(log, partition, position, marks, snapshot)?,
                 _ => {
                     let first = FirstOffset { start: &self.env.spec.start, partition, marks, is_known: log.is_known };
-                    let first = match first.by_itself()? {
-                        Some(offset) => offset,
-                        None => self.asked(partition, marks, &ends)?,
-                    };
-                    self.batch(log, partition, first)
+                    match first.by_itself()? {
+                        Some(offset) => self.batch(log, partition, (None, offset)),
+                        None => self.asked(log, partition, marks, &ends)?,
+                    }
                 }
             };
             placed.push((partition.clone(), batch, marks));
@@ -112,12 +111,12 @@ impl Reader {
         marks: Watermarks,
         snapshot: &Snapshot,
     ) -> Result<LogBatch, SourceError> {
-        let mut batch = self.batch(log, partition, position);
+        let mut batch = self.batch(log, partition, (Some(position), position));
         match in_range(partition, position, marks) {
             Err(error @ IngestError::Expired { .. }) if self.env.accept_gap => {
                 self.note_gap(&batch, &error)?;
                 batch.skip_to(marks.low);
-                batch.seal().map_or(Ok(()), |event| self.env.out.blocking_send(event))?;
+                batch.seal(None).map_or(Ok(()), |event| self.env.out.blocking_send(event))?;
             }
             result => result?,
         }
@@ -129,21 +128,23 @@ impl Reader {
     /// a restart "the next message" would be a later one.
     fn asked(
         &mut self,
+        log: &Log<'_>,
         partition: &TopicPartition,
         marks: Watermarks,
         ends: &BTreeMap<i32, i64>,
-    ) -> Result<i64, SourceError> {
+    ) -> Result<LogBatch, SourceError> {
         let KafkaStart::Timestamp(at) = self.env.spec.start else {
-            return Ok(ends.get(&partition.id).copied().unwrap_or(marks.low));
+            let noted = ends.get(&partition.id).copied();
+            return Ok(self.batch(log, partition, (noted, noted.unwrap_or(marks.low))));
         };
         let offset = self.patiently("asking for the offset of a time", |reader| {
             offset_at(&reader.consumer, partition, at, ANSWER)
         })?;
-        if offset.is_none() {
-            let input = input(&self.cluster, &partition.topic, partition.id).into();
-            self.env.out.blocking_send(Event::Reached(Reached { input, to: marks.high, skipped: 0 }))?;
+        if let Some(offset) = offset {
+            return Ok(self.batch(log, partition, (None, offset)));
         }
-        Ok(offset.unwrap_or(marks.high))
+        self.note(input(&self.cluster, &partition.topic, partition.id).into(), marks.high)?;
+        Ok(self.batch(log, partition, (Some(marks.high), marks.high)))
     }
 
     /// Where a topic starts with its next messages: the ends of all its partitions, also of those that other members of
@@ -158,8 +159,7 @@ impl Reader {
         for id in ids {
             let partition = TopicPartition { topic: Arc::clone(log.topic), id };
             let Some(marks) = self.watermarks(&partition, None)? else { continue };
-            let input = input(&self.cluster, &log.name, id).into();
-            self.env.out.blocking_send(Event::Reached(Reached { input, to: marks.high, skipped: 0 }))?;
+            self.note(input(&self.cluster, &log.name, id).into(), marks.high)?;
             ends.insert(id, marks.high);
         }
         Ok(ends)
@@ -175,10 +175,9 @@ impl Reader {
     ) -> Result<(), SourceError> {
         for partition in partitions {
             let Some(marks) = self.watermarks(partition, None)? else { continue };
-            let batch = self.batch(anew, partition, marks.low);
+            let batch = self.batch(anew, partition, (Some(marks.low), marks.low));
             self.note_gap(&batch, error)?;
-            let reached = Reached { input: Arc::clone(batch.input()), to: marks.low, skipped: 0 };
-            self.env.out.blocking_send(Event::Reached(reached))?;
+            self.note(Arc::clone(batch.input()), marks.low)?;
             placed.push((partition.clone(), batch, marks));
         }
         Ok(())
@@ -190,8 +189,14 @@ impl Reader {
         Ok(self.env.out.blocking_send(Event::Gap(gap))?)
     }
 
-    fn batch(&self, log: &Log<'_>, partition: &TopicPartition, first: i64) -> LogBatch {
-        LogBatch::new(&self.cluster, &log.name, partition.id, first, self.env.max_record)
+    /// Has the table note where an input begins that it does not know.
+    fn note(&self, input: Arc<str>, to: i64) -> Result<(), SourceError> {
+        let reached = Reached { input, from: Begins::At(None), to, skipped: 0 };
+        Ok(self.env.out.blocking_send(Event::Reached(reached))?)
+    }
+
+    fn batch(&self, log: &Log<'_>, partition: &TopicPartition, place: (Option<i64>, i64)) -> LogBatch {
+        LogBatch::new(&self.cluster, &log.name, partition.id, place, self.env.keep)
     }
 
     /// Compares the messages before the position with what is stored.

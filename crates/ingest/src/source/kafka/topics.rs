@@ -121,14 +121,20 @@ fn add(found: &mut Found, topic: &MetadataTopic) -> Result<(), NotYet> {
 
 #[cfg(test)]
 mod tests {
-    use schema::{KafkaStart, Tombstones};
+    use schema::{KafkaFormat, KafkaStart, Tombstones};
 
     use super::*;
 
     #[test]
     fn names_and_patterns_say_which_topics() {
         let topics = ["plain", "^sales_(eu|us)$", "^.*_all"].map(str::to_owned).to_vec();
-        let spec = KafkaSpec { topics, start: KafkaStart::Earliest, tombstones: Tombstones::Quarantine };
+        let spec = KafkaSpec {
+            topics,
+            start: KafkaStart::Earliest,
+            tombstones: Tombstones::Quarantine,
+            format: KafkaFormat::Json,
+            headers: false,
+        };
         let topics = Topics::new(&spec).expect("patterns");
         let of = |name: &str| topics.has(name);
         assert!(of("plain") && of("sales_eu") && of("x_all_y") && topics.can_grow());

@@ -27,7 +27,7 @@ const UNREADABLE: [RDKafkaErrorCode; 4] = [
 /// How long a topic may be unknown before it counts as not there.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// How long refusals may last while a run follows.
-const REFUSED_FOR: Duration = Duration::from_secs(30);
+pub(super) const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// Refusals that are further apart have nothing to do with each other; librdkafka repeats the same one each 30 s.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 /// How long is waited without a word.

@@ -73,6 +73,36 @@ impl Shape {
     }
 }
 
+/// A filter in memory.
+#[derive(Debug)]
+pub(in crate::latest) struct Filter {
+    shape: Shape,
+    bits: Vec<u8>,
+}
+
+impl Filter {
+    /// The filter of these keys.
+    pub(in crate::latest) fn of(mut keys: Vec<u64>) -> Self {
+        keys.sort_unstable();
+        keys.dedup();
+        let bounds = (keys.first().copied().unwrap_or(0), keys.last().copied().unwrap_or(0));
+        let shape = Shape::new(keys.len() as u64, bounds.0, bounds.1);
+        Self { bits: shape.build(keys.into_iter()), shape }
+    }
+
+    /// Whether a key may be among them.
+    pub(in crate::latest) fn may_hold(&self, key: u64) -> bool {
+        let Shape { first, last, .. } = self.shape;
+        (first..=last).contains(&key)
+            && self.shape.may_hold(&self.bits[self.shape.page_bytes(self.shape.page(key))], key)
+    }
+
+    /// Its size.
+    pub(in crate::latest) fn bytes(&self) -> usize {
+        self.bits.len()
+    }
+}
+
 /// The bits of a key in its block. The high bits of the product depend on all bits of the key, also on those that do not
 /// choose the block.
 fn bits(key: u64) -> impl Iterator<Item = usize> {
@@ -97,6 +127,15 @@ mod tests {
         let others = (100_000..200_000).map(spread).filter(|key| (first..=last).contains(key));
         let wrong = others.filter(|key| passes(*key)).count();
         assert!(wrong < 1_200, "{wrong} of 100,000 foreign keys pass");
+    }
+
+    #[test]
+    fn a_filter_in_memory_takes_keys_in_any_order_and_from_anywhere() {
+        let filter = Filter::of(vec![70, 5, 70, u64::MAX]);
+        assert!([5, 70, u64::MAX].into_iter().all(|key| filter.may_hold(key)));
+        assert!(!filter.may_hold(4) && !filter.may_hold(71));
+        let empty = Filter::of(Vec::new());
+        assert!(!empty.may_hold(0) && !empty.may_hold(1));
     }
 
     #[test]

@@ -33,6 +33,8 @@ use schema::Kept;
 use store::{DataFile, Snapshot};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(super) use filter::Filter;
+
 use crate::RefineError;
 use crate::job::Job;
 use crate::keyset::KeySet;
@@ -97,7 +99,7 @@ pub(super) fn is_worth(job: &Job<'_>, snapshot: &Snapshot) -> bool {
 }
 
 /// The name of the index of a table by these entity columns: the same for all that would have the same entries.
-fn definition(entity: &[String], columns: &SchemaRef, snapshot: &Snapshot) -> String {
+pub(super) fn definition(entity: &[String], columns: &SchemaRef, snapshot: &Snapshot) -> String {
     let kind = |name: &String| columns.field_with_name(name).map(|field| field.data_type().to_string());
     let kinds: Vec<String> = entity.iter().map(|name| kind(name).unwrap_or_default()).collect();
     let text = format!("{FORMAT} {} {entity:?} {kinds:?} {:?}", snapshot.id(), snapshot.partition_columns());

@@ -29,7 +29,7 @@ use crate::shutdown;
 pub async fn run(common: &Common, args: QuarantineReplayArgs) -> Result<ExitCode> {
     let app = App::open(common).await?;
     known_streams(&app, &args.select.streams)?;
-    let options = options(&args)?;
+    let options = options(&app, &args)?;
     let env = IngestEnv::new(app.lake.clone(), Arc::clone(&app.project), app.landing());
     let report = ingest::replay(env, options, shutdown::token()?).await?;
     let mut writer = args.output.open()?;
@@ -39,7 +39,7 @@ pub async fn run(common: &Common, args: QuarantineReplayArgs) -> Result<ExitCode
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn options(args: &QuarantineReplayArgs) -> Result<ReplayOptions> {
+fn options(app: &App, args: &QuarantineReplayArgs) -> Result<ReplayOptions> {
     let mends = args
         .mends
         .iter()
@@ -55,6 +55,8 @@ fn options(args: &QuarantineReplayArgs) -> Result<ReplayOptions> {
         mends,
         edits: args.file.as_deref().map(edits).transpose()?,
         dry_run: !args.yes,
+        registry: app.settings.schema_registry.options(),
+        patience: app.settings.ingest.patience.0,
     })
 }
 

@@ -1,0 +1,71 @@
+//! Which entities are in files that a run has looked through: a filter for each file, kept from one cycle to the next.
+//!
+//! The index says in which partition an entity is. A run that follows a busy stream adds to one partition all day, and
+//! an event that is sent twice would have it look through all of that again, more of it at each cycle.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use store::DataFile;
+
+use super::index::Filter;
+use crate::keyset::KeySet;
+
+/// Memory of all filters: those of eighty million rows.
+const MOST_BYTES: usize = 128 << 20;
+
+/// Keys from which on files are looked through without asking their filters first.
+const FEW: usize = 1 << 16;
+
+/// Filters of data files. A file never changes, so its filter is right for as long as anybody reads the file.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<Filters>);
+
+#[derive(Debug, Default)]
+struct Filters {
+    bytes: usize,
+    /// By definition of the index (which names the table and the entity), then by the file's path.
+    tables: HashMap<String, HashMap<Arc<str>, Filter>>,
+}
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, Filters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves out files that hold none of these keys, as far as is known.
+    pub(super) fn narrow(&self, table: &str, files: &mut Vec<Arc<DataFile>>, wanted: &KeySet) {
+        if wanted.len() > FEW {
+            return;
+        }
+        let filters = self.lock();
+        let Some(known) = filters.tables.get(table) else { return };
+        let keys = wanted.between(0, u64::MAX);
+        files.retain(|file| known.get(&file.path).is_none_or(|filter| keys.iter().any(|key| filter.may_hold(*key))));
+    }
+
+    /// Keeps what a file holds, if there is room for it.
+    pub(super) fn add(&self, table: &str, file: &DataFile, keys: Vec<u64>) {
+        let mut filters = self.lock();
+        if filters.bytes < MOST_BYTES {
+            let filter = Filter::of(keys);
+            filters.bytes += filter.bytes();
+            let known = filters.tables.entry(table.to_owned()).or_default();
+            let before = known.insert(Arc::clone(&file.path), filter);
+            filters.bytes -= before.map_or(0, |before| before.bytes());
+        }
+    }
+
+    /// Forgets the files of a table that are not live any more.
+    pub(super) fn tidy(&self, table: &str, live: &[Arc<DataFile>]) {
+        let mut filters = self.lock();
+        let filters = &mut *filters;
+        let Some(known) = filters.tables.get_mut(table).filter(|known| known.len() > 2 * live.len() + 64) else { return };
+        let live: HashSet<&Arc<str>> = live.iter().map(|file| &file.path).collect();
+        known.retain(|path, filter| {
+            let is_live = live.contains(path);
+            filters.bytes -= if is_live { 0 } else { filter.bytes() };
+            is_live
+        });
+    }
+}
