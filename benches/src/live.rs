@@ -176,7 +176,10 @@ impl Live {
     /// # Errors
     /// When the statement fails.
     pub fn sql(&self, lake: &str, statement: &str) -> Result<String> {
-        let answer = child::run(self.command(lake).args(["sql", statement, "--format", "csv"]))?.output;
+        let mut command = self.command(lake);
+        // What is asked here is not measured, and may be about every single event.
+        command.args(["--set", "limits.memory=8GiB", "sql", statement, "--format", "csv"]);
+        let answer = child::run(&mut command)?.output;
         Ok(answer.trim().lines().skip(1).collect::<Vec<_>>().join("\n"))
     }
 

@@ -74,23 +74,34 @@ pub fn run(settings: &Settings, load: &Load) -> Result<()> {
     let mut tills = Tills::new(&live.kafka, load.partitions as usize, load.repeats)?;
     let mut watch = Watch::new(live.log(&lake)?, tills.sent(), load.partitions as usize);
 
-    watch.beside(&processes, |stop| tills.run(load.rate, WARM_UP, stop))?;
-    watch.until(&tills.settle()?, &processes)?;
+    send(&mut watch, &processes, &mut tills, load.rate, WARM_UP)?;
     watch.forget();
     let before = tills.messages();
-    let late = watch.beside(&processes, |stop| tills.run(load.rate, Duration::from_secs(load.seconds), stop))?;
+    let late = send(&mut watch, &processes, &mut tills, load.rate, Duration::from_secs(load.seconds))?;
     report.note(format!("{} messages were sent, at most {} ms late", tills.messages() - before, late.as_millis()));
-    watch.until(&tills.settle()?, &processes)?;
     processes.iter().try_for_each(Running::terminate)?;
     let [ingest, refine] = processes.map(Running::wait);
     for (process, run) in [("ingest", ingest?), ("refine", refine?)] {
         report.note(used(process, &run, tills.messages()));
     }
 
+    watch.tell(&mut report, load.seconds);
     check(&live, &lake, tills.sold(), tills.messages())?;
     report.note("both Gold tables have the sales, pieces and money that were sold, Bronze has every message once");
-    watch.tell(&mut report);
     report.finish(settings)
+}
+
+/// Sends for so long, and watches until all of it is visible. Gives by how much messages were late.
+fn send(
+    watch: &mut Watch,
+    processes: &[Running],
+    tills: &mut Tills<'_>,
+    rate: u64,
+    length: Duration,
+) -> Result<Duration> {
+    let (late, ends) = watch.beside(processes, |stop| Ok((tills.run(rate, length, stop)?, tills.settle()?)))?;
+    watch.until(&ends, processes)?;
+    Ok(late)
 }
 
 fn used(process: &str, run: &Run, messages: i64) -> String {
@@ -211,11 +222,12 @@ impl Watch {
     }
 
     /// Puts the figures into a report: by the minute in which events were sent, and all together.
-    fn tell(&self, report: &mut Report) {
+    fn tell(&self, report: &mut Report, seconds: u64) {
         let first = self.seen.iter().map(|seen| seen.sent_us).min().unwrap_or_default();
-        let minute = |seen: &Seen| (seen.sent_us - first) / 60_000_000;
-        let last = self.seen.iter().map(minute).max().unwrap_or_default();
-        for number in 0..=last {
+        let minutes = seconds.div_ceil(60) as i64;
+        // The very last events, which only settle, are of the last minute.
+        let minute = |seen: &Seen| ((seen.sent_us - first) / 60_000_000).min(minutes - 1);
+        for number in 0..minutes {
             let of = self.seen.iter().filter(|seen| minute(seen) == number).map(|seen| seen.after_s);
             report.row(row(&(number + 1).to_string(), &sorted(of)));
         }
