@@ -13,6 +13,9 @@ use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFin
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+
+const RECOMPUTED: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
 
 /// Brings partitions together before they are grouped, and has both steps of a grouping done in one.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ fn together(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Executio
     match grouped.downcast_ref::<AggregateExec>() {
         Some(aggregate) if *aggregate.mode() == AggregateMode::Partial => {
             let rows = Arc::new(CoalescePartitionsExec::new(Arc::clone(aggregate.input())));
-            Ok(Transformed::yes(Arc::clone(&grouped).with_new_children(vec![rows])?))
+            Ok(Transformed::yes(Arc::clone(&grouped).replace_children(vec![rows], RECOMPUTED)?))
         }
         _ => Ok(Transformed::no(plan)),
     }

@@ -93,7 +93,7 @@ impl Assembler {
             ArrivedAt::All(at) => vec![*at; len],
             ArrivedAt::Each(all) => rows.pick(all),
         };
-        let headers = self.headers.as_ref().map(|kind| message_headers(raw, rows, kind)).transpose()?;
+        let of_messages = self.headers.as_ref().map(|kind| message_headers(raw, rows, kind)).transpose()?;
         let mut columns: Vec<ArrayRef> = vec![
             self.source(&raw.source, len),
             Arc::new(Int32Array::from(vec![raw.partition; len])),
@@ -111,7 +111,7 @@ impl Assembler {
             if details.with_header { headers(raw, len) } else { new_null_array(&DataType::Utf8, len) },
             new_null_array(&DataType::Int32, len),
         ];
-        columns.extend(headers);
+        columns.extend(of_messages);
         Ok(columns)
     }
 

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use rdkafka::consumer::Consumer as _;
 use tokio::runtime::Handle;
 
 use super::consumer::Reader;
