@@ -245,9 +245,8 @@ async fn headers_are_kept_from_when_the_contract_asks_for_them() {
     let broker = Broker::new(1);
     let send = |id: usize, headers: &[(&str, Option<&str>)]| {
         let payload = if id == 99 { "no json".to_owned() } else { format!("{{\"id\":{id},\"name\":\"n{id}\"}}") };
-        let headers = headers
-            .iter()
-            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
+        let headers =
+            headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
         let record = BaseRecord::<(), _>::to("events").payload(&payload).headers(headers);
         broker.producer.send(record).map_err(|(error, _)| error).unwrap();
         broker.producer.flush(Duration::from_secs(10)).unwrap();

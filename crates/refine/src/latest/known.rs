@@ -60,7 +60,9 @@ impl Known {
     pub(super) fn tidy(&self, table: &str, live: &[Arc<DataFile>]) {
         let mut filters = self.lock();
         let filters = &mut *filters;
-        let Some(known) = filters.tables.get_mut(table).filter(|known| known.len() > 2 * live.len() + 64) else { return };
+        let Some(known) = filters.tables.get_mut(table).filter(|known| known.len() > 2 * live.len() + 64) else {
+            return;
+        };
         let live: HashSet<&Arc<str>> = live.iter().map(|file| &file.path).collect();
         known.retain(|path, filter| {
             let is_live = live.contains(path);

@@ -340,7 +340,8 @@ impl Progress for Cycles {
 /// Lands batch after batch under a run that follows, which remembers the files that it has looked through.
 async fn follow(store: &FaultStore, history: &[(Event, Vec<Order>)]) {
     let (world, cycles, cancel) = (process(store, false), Arc::new(Cycles::default()), CancellationToken::new());
-    let options = RefineOptions { follow: Some(Duration::from_millis(1)), limits: world.limits, ..RefineOptions::default() };
+    let options =
+        RefineOptions { follow: Some(Duration::from_millis(1)), limits: world.limits, ..RefineOptions::default() };
     let progress = Arc::clone(&cycles);
     let follower = refine::run(world.env(), options, cancel.clone(), progress);
     let lander = async {

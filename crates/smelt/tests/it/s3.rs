@@ -193,6 +193,10 @@ fn what_a_killed_writer_leaves_stays_while_it_is_young_and_harms_nothing() {
     lake.ingest("pos_stock", &lake.folder().join("made/pos_stock.csv"));
     lake.refine();
     lake.run(["maintain"]).fine();
-    assert!(files().is_superset(&orphans), "{orphans:?} are younger than two days, and of them only {:?} are left", files());
+    assert!(
+        files().is_superset(&orphans),
+        "{orphans:?} are younger than two days, and of them only {:?} are left",
+        files()
+    );
     check_truth(&lake, &lake.folder().join("made/truth"));
 }

@@ -74,7 +74,8 @@ fn is_data(path: &str, partition_columns: &[String]) -> bool {
         let column = folder.split_once('=').map(|(column, _)| percent_decode_str(column).decode_utf8_lossy());
         folder == "_change_data" || column.is_some_and(|column| partition_columns.iter().any(|known| *known == column))
     };
-    path.ends_with(".parquet") && (!path.starts_with('_') || path.split_once('/').is_some_and(|(first, _)| is_ours(first)))
+    path.ends_with(".parquet")
+        && (!path.starts_with('_') || path.split_once('/').is_some_and(|(first, _)| is_ours(first)))
 }
 
 async fn list(table: &Table) -> Result<Vec<object_store::ObjectMeta>> {

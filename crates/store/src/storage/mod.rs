@@ -16,8 +16,8 @@ use object_store::{
 };
 
 pub use local::LocalStore;
-pub use s3::open_bucket;
 use s3::CertainUpload;
+pub use s3::open_bucket;
 
 /// A store that says when what was written is durable.
 ///

@@ -321,8 +321,10 @@ async fn releases_never_go_back() {
 async fn the_newest_release_is_found_however_far_behind_a_reader_is() {
     let folder = tempfile::tempdir().unwrap();
     let url = folder.path().display().to_string();
-    let (writer, reader) =
-        (Lake::open(&url, LakeOptions::default()).await.unwrap(), Lake::open(&url, LakeOptions::default()).await.unwrap());
+    let (writer, reader) = (
+        Lake::open(&url, LakeOptions::default()).await.unwrap(),
+        Lake::open(&url, LakeOptions::default()).await.unwrap(),
+    );
     let mut published = 0;
     for more in [1, 0, 1, 2, 3, 7, 8, 30] {
         for _ in 0..more {
