@@ -66,11 +66,14 @@ impl RawBatch {
     }
 }
 
+/// A part of a batch's bytes; `None` is null.
+pub type Span = Option<Range<u32>>;
+
 /// The headers of the messages of a batch: one entry a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageHeaders {
     /// Name and value of all headers, as ranges into the batch's bytes: names are UTF-8. What is `None` is null.
-    pub parts: Vec<(Option<Range<u32>>, Option<Range<u32>>)>,
+    pub parts: Vec<(Span, Span)>,
     /// Per record its part of `parts`; `None`: nobody knows its headers.
     pub records: Vec<Option<Range<u32>>>,
 }

@@ -131,7 +131,7 @@ impl Registry {
         let (known, absent) = (lock(&self.known), lock(&self.absent));
         let is_absent = |id: &u32| absent.get(id).is_some_and(|since| since.elapsed() < ABSENT_FOR);
         let is_id = |id: &u32| i32::try_from(*id).is_ok();
-        ids.into_iter().filter(|id| is_id(id) && !known.contains_key(*id) && !is_absent(*id)).copied().collect()
+        ids.into_iter().filter(|id| is_id(id) && !known.contains_key(*id) && !is_absent(id)).copied().collect()
     }
 
     /// What is known of some ids; those that were never asked for are absent.

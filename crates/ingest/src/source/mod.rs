@@ -19,6 +19,7 @@ use crate::{Gap, IngestError, StreamReport};
 
 /// What a source says, in order.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are the large one, and only a few wait at a time")]
 pub(crate) enum Event {
     /// Records, in the order of their log, and how far the source is once they are stored.
     Records(RawBatch, Option<Reached>),

@@ -89,7 +89,7 @@ fn avro_is_read_under_the_schemas_that_it_was_written_by() {
     kafka.send("sales_avro", all.chain([Message::tombstone()]));
 
     let feed = feed(kafka.bootstrap_servers(), "sales_avro", "avro");
-    feed.once().exit(1).says(&["its messages are avro, and schema_registry.url is not set"]);
+    feed.once().exit(2).says(&["its messages are avro, and schema_registry.url is not set"]);
     let url = format!("schema_registry.url={}", registry.url());
     let run = |args: &[&str]| feed.run(&[args, &["--set", &url]].concat());
     run(&["ingest", "--stream", "events"]).fine().says(&["8 delivered = 2 stored + 6 quarantined"]);

@@ -226,11 +226,11 @@ async fn change_data_goes_with_its_history() {
     writer.write(rows([0, 9])).await.unwrap();
     let changed = rows([1, 9]);
     let mut columns = changed.columns().to_vec();
-    columns.push(Arc::new(arrow::array::StringArray::from(vec!["delete", "insert"])));
+    columns.push(Arc::new(StringArray::from(vec!["delete", "insert"])));
     let mut fields: Vec<_> = changed.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(arrow::datatypes::Field::new("_change_type", arrow::datatypes::DataType::Utf8, false)));
-    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    writer.write_changes(arrow::array::RecordBatch::try_new(schema, columns).unwrap()).await.unwrap();
+    fields.push(Arc::new(Field::new("_change_type", DataType::Utf8, false)));
+    let schema = Arc::new(Schema::new(fields));
+    writer.write_changes(RecordBatch::try_new(schema, columns).unwrap()).await.unwrap();
     let base = t.snapshot();
     let mut commit = Commit::new(base.clone(), Operation::Merge);
     commit.removes = base.files().cloned().collect();

@@ -182,11 +182,11 @@ fn values_that_do_not_fit_are_told_as_those_of_json_are() {
     assert_eq!(fate("[\"null\",\"int\"]", &[0]), "amount: required, but absent or null");
     let at =
         |record: &[u8]| json(&schema(r#"{"type":"record","name":"r","fields":[{"name":"x","type":"int"}]}"#), record);
-    assert_eq!(at(&[0xff; 4]).as_deref(), Err(r#"Bytes { what: "the record ends too early", at: 4 }"#));
-    assert_eq!(at(&[0xff; 11]).as_deref(), Err(r#"Bytes { what: "a number of more than 64 bits", at: 0 }"#));
+    assert_eq!(at(&[0xff; 4]), Err(r#"Bytes { what: "the record ends too early", at: 4 }"#.to_owned()));
+    assert_eq!(at(&[0xff; 11]), Err(r#"Bytes { what: "a number of more than 64 bits", at: 0 }"#.to_owned()));
     assert_eq!(
-        at(&[0xfe, 0xff, 0xff, 0xff, 0x1f]).as_deref(),
-        Err(r#"Bytes { what: "an int of more than 32 bits", at: 0 }"#)
+        at(&[0xfe, 0xff, 0xff, 0xff, 0x1f]),
+        Err(r#"Bytes { what: "an int of more than 32 bits", at: 0 }"#.to_owned())
     );
 }
 
@@ -209,7 +209,7 @@ fn no_bytes_go_on_for_ever_or_panic() {
     // Four thousand million empty items, and a record that is nothing but itself.
     let nothing = r#"{"type":"record","name":"r","fields":[{"name":"x","type":{"type":"array","items":"null"}}]}"#;
     let many = [0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
-    assert_eq!(json(&super::avro::schema(nothing), &many).as_deref(), Err("TooLong"));
+    assert_eq!(json(&avro::schema(nothing), &many), Err("TooLong".to_owned()));
     let itself = r#"{"type":"record","name":"r","fields":[{"name":"x","type":"r"}]}"#;
-    assert_eq!(json(&super::avro::schema(itself), &[]).as_deref(), Err("TooDeep"));
+    assert_eq!(json(&avro::schema(itself), &[]), Err("TooDeep".to_owned()));
 }
