@@ -19,11 +19,11 @@ pub struct SimArgs {
     /// The folder to write the streams' files to, or `kafka`: the topics of their contracts
     ///
     /// To Kafka go the messages of the streams, each once and under its key; dimension files and landing sets are files and
-    /// need a folder. The broker is that of --bootstrap or of [kafka] in smelt.toml. A topic that is not there is made if
+    /// need a folder. The broker is that of --bootstrap or of `[kafka]` in smelt.toml. A topic that is not there is made if
     /// the broker makes topics by itself. Ctrl-C ends after what is under way. (A folder named kafka is ./kafka.)
     #[arg(long, value_name = "DIR|kafka", value_parser = destination)]
     pub to: Destination,
-    /// With --to kafka: the brokers, instead of `bootstrap.servers` of [kafka] in smelt.toml
+    /// With --to kafka: the brokers, instead of `bootstrap.servers` of `[kafka]` in smelt.toml
     #[arg(long, value_name = "HOST:PORT,...")]
     pub bootstrap: Option<String>,
     /// Also write the right answers to this folder, one CSV a question
