@@ -49,3 +49,43 @@ fn together(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Executio
         _ => Ok(Transformed::no(plan)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::util::pretty::pretty_format_batches;
+    use datafusion::execution::SessionStateBuilder;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+
+    const UNION: &str = "SELECT a % 2 AS k, count(*) AS n, sum(a) AS s \
+        FROM (SELECT a FROM (VALUES (1), (2), (3)) t(a) UNION ALL SELECT a FROM (VALUES (4), (5)) u(a)) \
+        GROUP BY a % 2 ORDER BY k";
+
+    fn context(one_pass: bool) -> SessionContext {
+        let state = SessionStateBuilder::new().with_default_features();
+        let state = state.with_config(SessionConfig::new().with_target_partitions(1));
+        let state = if one_pass { state.with_physical_optimizer_rule(Arc::new(OnePass)) } else { state };
+        SessionContext::new_with_state(state.build())
+    }
+
+    async fn answer(context: &SessionContext) -> String {
+        let rows = context.sql(UNION).await.expect("a plan").collect().await.expect("rows");
+        pretty_format_batches(&rows).expect("text").to_string()
+    }
+
+    fn groupings(plan: &Arc<dyn ExecutionPlan>) -> Vec<AggregateMode> {
+        let below = plan.children().into_iter().flat_map(groupings);
+        plan.downcast_ref::<AggregateExec>().map(|aggregate| *aggregate.mode()).into_iter().chain(below).collect()
+    }
+
+    #[tokio::test]
+    async fn a_union_is_grouped_once_with_the_same_answer() {
+        let (with, without) = (context(true), context(false));
+        let plan = with.sql(UNION).await.expect("a plan").create_physical_plan().await.expect("a plan");
+        assert_eq!(groupings(&plan), [AggregateMode::Single]);
+        let plan = without.sql(UNION).await.expect("a plan").create_physical_plan().await.expect("a plan");
+        assert_eq!(groupings(&plan), [AggregateMode::Final, AggregateMode::Partial], "or the rule is for nothing");
+        assert_eq!(answer(&with).await, answer(&without).await);
+    }
+}

@@ -80,8 +80,8 @@ fn column(name: &str, kind: DataType, comment: &str) -> FieldRef {
 }
 
 impl Contract {
-    /// The Bronze table's schema: the contract's fields, the system columns (with [`HEADERS_COLUMN`] if asked for), then the partition columns `_status`
-    /// (`stored` or `quarantined`) and `_ingested_on` (UTC date). Every column is nullable.
+    /// The Bronze table's schema: the contract's fields, the system columns (with [`HEADERS_COLUMN`] if asked for), then the
+    /// partition columns `_status` (`stored` or `quarantined`) and `_ingested_on` (UTC date). Every column is nullable.
     pub fn bronze_schema(&self) -> SchemaRef {
         let mut fields: Vec<FieldRef> = self.decoded_schema().fields().iter().cloned().collect();
         fields.push(column(PARTITION_COLUMNS[0], DataType::Utf8, "stored, or quarantined"));

@@ -46,14 +46,16 @@ impl Known {
 
     /// Keeps what a file holds, if there is room for it.
     pub(super) fn add(&self, table: &str, file: &DataFile, keys: Vec<u64>) {
-        let mut filters = self.lock();
-        if filters.bytes < MOST_BYTES {
-            let filter = Filter::of(keys);
-            filters.bytes += filter.bytes();
-            let known = filters.tables.entry(table.to_owned()).or_default();
-            let before = known.insert(Arc::clone(&file.path), filter);
-            filters.bytes -= before.map_or(0, |before| before.bytes());
+        if self.lock().bytes >= MOST_BYTES {
+            return;
         }
+        // Made without the lock: files are looked through side by side.
+        let filter = Filter::of(keys);
+        let mut filters = self.lock();
+        filters.bytes += filter.bytes();
+        let known = filters.tables.entry(table.to_owned()).or_default();
+        let before = known.insert(Arc::clone(&file.path), filter);
+        filters.bytes -= before.map_or(0, |before| before.bytes());
     }
 
     /// Forgets the files of a table that are not live any more.

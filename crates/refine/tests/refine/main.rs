@@ -4,6 +4,7 @@
 mod faults;
 mod feeds;
 mod folding;
+mod following;
 mod gates;
 mod kinds;
 mod mended;

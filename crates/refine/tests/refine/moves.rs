@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -12,10 +10,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use refine::{Limits, ModelReport, Outcome, Progress, RefineOptions};
+use refine::{Limits, Outcome, RefineOptions};
 use store::testing::{Fault, FaultStore, Op};
 use store::{CompactPolicy, Lake, LakeOptions};
-use tokio_util::sync::CancellationToken;
 
 use crate::world::{MODELS, Order, Place, World, order, outcomes, run};
 
@@ -99,7 +96,7 @@ fn world(lake: Lake, index: bool, tight: bool) -> World {
 }
 
 /// A process of its own on the same lake.
-fn process(store: &FaultStore, tight: bool) -> World {
+pub fn process(store: &FaultStore, tight: bool) -> World {
     world(Lake::with_durable_store(Arc::new(store.clone()), LakeOptions::default()), true, tight)
 }
 
@@ -117,7 +114,7 @@ async fn state(world: &World) -> BTreeMap<&'static str, Vec<String>> {
 
 /// What happens before a batch is taken over.
 #[derive(Clone, Debug)]
-enum Event {
+pub enum Event {
     Nothing,
     /// All objects of the indexes are gone, or every second one.
     Lost(bool),
@@ -165,7 +162,7 @@ fn message() -> impl Strategy<Value = Order> {
 }
 
 /// Batches of messages, each after an event.
-fn histories() -> impl Strategy<Value = Vec<(Event, Vec<Order>)>> {
+pub fn histories() -> impl Strategy<Value = Vec<(Event, Vec<Order>)>> {
     vec((event(), vec(message(), 0..8)), 2..7).prop_map(|mut history| {
         let messages = history.iter_mut().flat_map(|(_, batch)| batch);
         for (number, message) in (0..).zip(messages) {
@@ -187,7 +184,7 @@ async fn index_objects(store: &FaultStore) -> Vec<(Path, bytes::Bytes)> {
     futures::stream::iter(read).buffered(4).collect().await
 }
 
-async fn happen(event: &Event, store: &FaultStore, tight: bool, kept: &mut Vec<(Path, bytes::Bytes)>) {
+pub async fn happen(event: &Event, store: &FaultStore, tight: bool, kept: &mut Vec<(Path, bytes::Bytes)>) {
     match event {
         Event::Nothing | Event::Twice => {}
         Event::Lost(all) => {
@@ -241,7 +238,7 @@ async fn happen(event: &Event, store: &FaultStore, tight: bool, kept: &mut Vec<(
 }
 
 /// `silver.moving` by plain code: the lines of the last message of each order that has any.
-fn expected_moving(history: &[(Event, Vec<Order>)]) -> Vec<String> {
+pub fn expected_moving(history: &[(Event, Vec<Order>)]) -> Vec<String> {
     let mut winners: BTreeMap<&str, &Order> = BTreeMap::new();
     for order in history.iter().flat_map(|(_, batch)| batch).filter(|order| !order.lines.is_empty()) {
         let winner = winners.entry(&order.id).or_insert(order);
@@ -289,7 +286,7 @@ async fn check(history: Vec<(Event, Vec<Order>)>, tight: bool) {
     assert!(outcomes(&rebuilt).values().all(|outcome| *outcome != Outcome::Changed), "{:?}", outcomes(&rebuilt));
 }
 
-fn cases() -> u32 {
+pub fn cases() -> u32 {
     std::env::var("TEST_REFINE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
 }
 
@@ -305,100 +302,9 @@ proptest! {
     fn orders_that_move_are_there_once(history in histories(), tight: bool) {
         run(check(history, tight));
     }
-
-    #[test]
-    fn a_run_that_follows_keeps_the_same_table(history in histories()) {
-        run(check_followed(history));
-    }
 }
 
-/// Counts the cycles of a run by the last model.
-#[derive(Default)]
-struct Cycles(AtomicU64);
-
-impl Cycles {
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    /// Waits until there were more than so many.
-    async fn past(&self, count: u64) {
-        while self.count() <= count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-}
-
-impl Progress for Cycles {
-    fn finished(&self, report: &ModelReport) {
-        if report.model.name == "moving_days" {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
-
-/// Lands batch after batch under a run that follows, which remembers the files that it has looked through.
-async fn follow(store: &FaultStore, history: &[(Event, Vec<Order>)]) {
-    let (world, cycles, cancel) = (process(store, false), Arc::new(Cycles::default()), CancellationToken::new());
-    let options =
-        RefineOptions { follow: Some(Duration::from_millis(1)), limits: world.limits, ..RefineOptions::default() };
-    let progress = Arc::clone(&cycles);
-    let follower = refine::run(world.env(), options, cancel.clone(), progress);
-    let lander = async {
-        for (event, batch) in history {
-            if matches!(event, Event::Lost(_) | Event::Damaged(_) | Event::Compacted) {
-                happen(event, store, false, &mut Vec::new()).await;
-            }
-            if !batch.is_empty() {
-                let before = cycles.count();
-                process(store, false).land(batch, &[]).await;
-                cycles.past(before).await;
-            }
-        }
-        cancel.cancel();
-    };
-    let (report, ()) = tokio::join!(follower, lander);
-    report.unwrap();
-}
-
-async fn check_followed(history: Vec<(Event, Vec<Order>)>) {
-    let store = FaultStore::in_memory();
-    follow(&store, &history).await;
-    let world = process(&store, false);
-    // What came last may have been left to the next run.
-    world.refine().await;
-    assert_eq!(world.rows("silver.moving", "id, day, shop, line, sku, qty").await, expected_moving(&history));
-    let rebuilt = world.rebuild().await;
-    assert!(outcomes(&rebuilt).values().all(|outcome| *outcome != Outcome::Changed), "{:?}", outcomes(&rebuilt));
-}
-
-/// Events that come twice, one after the other: each file is looked through once, whoever asks for its day how often.
-#[test]
-fn a_run_that_follows_looks_through_a_file_once() {
-    run(async {
-        let store = FaultStore::in_memory();
-        let batch = |at: i64| {
-            let new = (0..5).map(move |n| on_day(&format!("o{}", 5 * at + n), 0, 100 * at + n));
-            // And one of the batch before, again.
-            new.chain((at > 0).then(|| on_day(&format!("o{}", 5 * at - 1), 0, 100 * at + 50))).collect::<Vec<_>>()
-        };
-        let history: Vec<(Event, Vec<Order>)> = (0..12).map(|at| (Event::Nothing, batch(at))).collect();
-        store.take_operations();
-        follow(&store, &history).await;
-        let operations = store.take_operations();
-        let mut reads: BTreeMap<String, usize> = BTreeMap::new();
-        for (op, path) in operations {
-            if op == Op::Get && path.as_ref().starts_with("silver/whole/") && path.as_ref().ends_with(".parquet") {
-                *reads.entry(path.to_string()).or_default() += 1;
-            }
-        }
-        // Once for its keys, once for the index, once for the row that came again, with a footer each; not once a cycle.
-        let most = reads.values().max().copied().unwrap_or(0);
-        assert!(reads.len() >= 12 && most <= 8, "{reads:?}");
-    });
-}
-
-fn on_day(id: &str, day: usize, at: i64) -> Order {
+pub fn on_day(id: &str, day: usize, at: i64) -> Order {
     order(id, DAYS[day], "north", 1, at)
 }
 

@@ -115,42 +115,43 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn array_of(&mut self, items: NodeId, out: &mut Vec<u8>, depth: usize) -> Read<()> {
-        check_depth(depth)?;
-        out.push(b'[');
-        let mut first = true;
-        while let Some(count) = self.block()? {
-            for _ in 0..count {
-                if !std::mem::take(&mut first) {
-                    out.push(b',');
-                }
-                self.value(items, out, depth + 1)?;
-            }
-        }
-        out.push(b']');
-        Ok(())
+    fn array_of(&mut self, kind: NodeId, out: &mut Vec<u8>, depth: usize) -> Read<()> {
+        self.items(*b"[]", out, depth, |reader, out| reader.value(kind, out, depth + 1))
     }
 
     fn map_of(&mut self, kind: NodeId, out: &mut Vec<u8>, depth: usize) -> Read<()> {
+        self.items(*b"{}", out, depth, |reader, out| {
+            let at = reader.at;
+            let name = reader.sized(None)?;
+            if simdutf8::basic::from_utf8(name).is_err() {
+                return Err(Wrong::Bytes { what: "a name that is not UTF-8", at });
+            }
+            push_text(name, out);
+            out.push(b':');
+            reader.value(kind, out, depth + 1)
+        })
+    }
+
+    /// The items of an array or map, each written by `one`, between brackets.
+    fn items(
+        &mut self,
+        [open, close]: [u8; 2],
+        out: &mut Vec<u8>,
+        depth: usize,
+        one: impl Fn(&mut Self, &mut Vec<u8>) -> Read<()>,
+    ) -> Read<()> {
         check_depth(depth)?;
-        out.push(b'{');
+        out.push(open);
         let mut first = true;
         while let Some(count) = self.block()? {
             for _ in 0..count {
                 if !std::mem::take(&mut first) {
                     out.push(b',');
                 }
-                let at = self.at;
-                let name = self.sized(None)?;
-                if simdutf8::basic::from_utf8(name).is_err() {
-                    return Err(Wrong::Bytes { what: "a name that is not UTF-8", at });
-                }
-                push_text(name, out);
-                out.push(b':');
-                self.value(kind, out, depth + 1)?;
+                one(self, out)?;
             }
         }
-        out.push(b'}');
+        out.push(close);
         Ok(())
     }
 
