@@ -38,6 +38,9 @@ pub struct Limits {
     /// Rows of a `latest` table from which on an index says where older versions of an entity may be, where its key does
     /// not; a file counts as 10,000 rows. Smaller tables are looked through.
     pub index_rows: u64,
+    /// Rows that a run which follows has stored last and keeps in memory, about 60 bytes each, before the index takes them;
+    /// while it does, up to four times as many. What is more at once is not kept.
+    pub recent_rows: u64,
 }
 
 impl Default for Limits {
@@ -49,6 +52,7 @@ impl Default for Limits {
             slice_rows: 1_000_000,
             held_bytes: None,
             index_rows: 1_000_000,
+            recent_rows: 1_000_000,
         }
     }
 }

@@ -101,7 +101,7 @@ pub(crate) async fn refresh(
     }
     match publish(&job, computed, &mut report).await {
         Ok(Some(snapshot)) => {
-            latest::follow(&job, &snapshot).await;
+            latest::follow(&job, &snapshot, report.outcome != Outcome::Unchanged).await;
             pins.set(&job.table, snapshot);
         }
         Ok(None) => {}

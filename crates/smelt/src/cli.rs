@@ -6,7 +6,7 @@ mod sim;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use self::publish::{FileFormat, PublishArgs};
 pub use self::quarantine::*;
@@ -34,6 +34,39 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// The command line as it is parsed. Every command takes `--set` itself: of one that clap makes `global`, values before
+    /// the command are lost where others come after it.
+    pub fn definition() -> clap::Command {
+        fn with(command: clap::Command, set: &clap::Arg) -> clap::Command {
+            command.mut_subcommands(|sub| with(sub.arg(set.clone()), set))
+        }
+        let command = Self::command();
+        let set =
+            command.get_arguments().find(|arg| arg.get_id() == SET).cloned().expect("it is among the common ones");
+        with(command, &set)
+    }
+
+    /// What the process was called with; says what is wrong and ends it otherwise.
+    pub fn read() -> Self {
+        let matches = Self::definition().get_matches();
+        Self::of(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        let mut at = matches;
+        while let Some((_, below)) = at.subcommand() {
+            cli.common.set.extend(below.get_many::<String>(SET).into_iter().flatten().cloned());
+            at = below;
+        }
+        Ok(cli)
+    }
+}
+
+/// The id of `--set`.
+const SET: &str = "set";
+
 /// Flags of every command.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -44,7 +77,7 @@ pub struct Common {
     #[arg(long, global = true, value_name = "URL", help_heading = "Common options")]
     pub lake: Option<String>,
     /// Any setting of smelt.toml, for example --set limits.memory=2GiB
-    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Common options")]
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Common options")]
     pub set: Vec<String>,
     /// How logs look on standard error
     #[arg(
@@ -321,4 +354,18 @@ pub struct MaintainArgs {
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_count_wherever_they_stand() {
+        Cli::definition().debug_assert();
+        let words = ["smelt", "--set", "a=1", "quarantine", "--set", "b=2", "list", "--set", "c=3", "--set", "d=4"];
+        let matches = Cli::definition().try_get_matches_from(words).expect("a command");
+        let cli = Cli::of(&matches).expect("a command");
+        assert_eq!(cli.common.set, ["a=1", "b=2", "c=3", "d=4"]);
+    }
 }

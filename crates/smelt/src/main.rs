@@ -18,13 +18,11 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 use crate::memory::Keep;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     memory::set_up(if matches!(cli.command, Command::Ingest(_)) { Keep::Never } else { Keep::Briefly });
     logging::init(cli.common.log_format, cli.common.verbose);
     match run(cli) {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, RecordBatch};
 use arrow::compute::{filter_record_batch, partition};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::prelude::DataFrame;
@@ -18,6 +19,8 @@ use session::LINEAGE_COLUMN;
 use store::DataFile;
 
 use super::held::Held;
+use super::index::{Partition, Partitions, Places};
+use super::recent::{Recent, Row, Rows};
 use super::resolve::{Decision, FILE_COLUMN, KEY_COLUMN, Shape, decide};
 use super::{index, is_placed, late, seen_as};
 use crate::job::{Input, Job};
@@ -31,6 +34,10 @@ use crate::{Result, stream};
 
 /// The share of the session's memory that rows may take up while they wait to be decided.
 const HELD_SHARE: usize = 4;
+
+/// Up to this many messages, and bytes of the rows that they give, are read once for all passes.
+const SMALL_ROWS: u64 = 128 * 1024;
+const SMALL_BYTES: usize = 64 << 20;
 
 /// Up to this many rows of a file are named by their values when they are read.
 const LISTED: usize = 500;
@@ -63,6 +70,10 @@ pub(super) struct Found {
     pub(super) probed: Vec<Probed>,
     /// The entities of candidates that are stored.
     hits: Arc<KeySet>,
+    /// Entities that one message claims, with what the run itself has stored of them last: files are looked into only where
+    /// the message differs.
+    known: Arc<Rows>,
+    partitions: Partitions,
 }
 
 /// A stored file that holds rows of candidates' entities.
@@ -113,15 +124,14 @@ impl<'a> Candidates<'a> {
             plan = LogicalPlanBuilder::from(plan).filter(days)?.build()?;
         }
         let columns = job.columns();
-        let shape = Shape {
-            width: columns.fields().len(),
-            version: feed.feed.version.as_ref().map(|name| columns.index_of(name)).transpose()?,
-            lineage: columns.index_of(LINEAGE_COLUMN)?,
-        };
+        let shape = Shape::of(&feed.feed, &columns)?;
         let entity = places(&columns, &feed.feed.entity)?;
         let meta = job.inputs[name].at.meta();
         let news_rows = news.iter().map(|file| file.rows(meta).unwrap_or(0)).sum();
         let news = news.to_vec();
+        if news_rows <= SMALL_ROWS {
+            plan = at_hand(&context, plan, &columns).await?;
+        }
         Ok(Self { job, feed, name, context, plan, columns, shape, entity, news, news_rows, rows: 0 })
     }
 
@@ -129,6 +139,11 @@ impl<'a> Candidates<'a> {
     pub(super) fn rounds(&self) -> impl Iterator<Item = Round> + use<> {
         let of = self.news_rows.div_ceil(self.job.limits.key_rows).max(1);
         (0..of).map(move |index| (index, of))
+    }
+
+    /// Rows of Bronze that are new.
+    pub(super) fn news_rows(&self) -> u64 {
+        self.news_rows
     }
 
     /// Candidates seen so far.
@@ -141,8 +156,14 @@ impl<'a> Candidates<'a> {
         &self.entity
     }
 
-    /// The first pass: which entities are contested, among the candidates and by the rows of the `stored` files.
-    pub(super) async fn scan(&mut self, round: Round, stored: &[Arc<DataFile>]) -> Result<Found> {
+    /// The first pass: which entities are contested, among the candidates and by the rows of the `stored` files, of which
+    /// `recent` knows the newest.
+    pub(super) async fn scan(
+        &mut self,
+        round: Round,
+        stored: &[Arc<DataFile>],
+        recent: Option<&mut Recent>,
+    ) -> Result<Found> {
         let job = self.job;
         let width = self.entity.len();
         let mut names: Vec<&str> = self.feed.feed.entity.iter().map(String::as_str).collect();
@@ -181,10 +202,39 @@ impl<'a> Candidates<'a> {
         .await?;
         self.rows += collector.rows();
         let (all, repeated) = collector.finish(probing);
-        let (probed, hits) =
-            if probing { self.probe(stored, &touched, Arc::new(all)).await? } else { Default::default() };
+        let mut known = Rows::default();
+        let mut partitions = Partitions::default();
+        let (probed, hits) = match recent {
+            _ if !probing => Default::default(),
+            Some(recent) => {
+                let looked_up = recent.look_up(&all.between(0, u64::MAX));
+                known = looked_up.0;
+                // Those of several messages are decided in any case.
+                let decided: Rows = known.extract_if(|key, _| repeated.contains(*key)).collect();
+                partitions = recent.partitions().clone();
+                let places = recent.places(job, &looked_up.1).await;
+                self.probe_at(stored, places, Arc::new(all), placed(&decided, &partitions)).await?
+            }
+            None => self.probe(stored, &touched, Arc::new(all)).await?,
+        };
         let contested = if hits.is_empty() { repeated } else { repeated.union(hits.iter().copied()) };
-        Ok(Found { round, contested: Arc::new(contested), probed, hits: Arc::new(KeySet::from_keys(hits)) })
+        let (contested, hits) = (Arc::new(contested), Arc::new(KeySet::from_keys(hits)));
+        Ok(Found { round, contested, probed, hits, known: Arc::new(known), partitions })
+    }
+
+    /// Looks for entities in the files of the partitions that may hold them: those of `places` (`None`: any of `all` may be
+    /// anywhere) and `others`.
+    async fn probe_at(
+        &self,
+        stored: &[Arc<DataFile>],
+        places: Option<Places>,
+        all: Arc<KeySet>,
+        others: Vec<(u64, Partition)>,
+    ) -> Result<(Vec<Probed>, Vec<u64>)> {
+        let Some(mut places) = places else { return self.look_through(stored, stored.to_vec(), all).await };
+        places.add(others);
+        let files = stored.iter().filter(|file| places.holds(file)).cloned().collect();
+        self.look_through(stored, files, Arc::new(places.keys)).await
     }
 
     /// Looks for the candidates' entities in the stored files that can hold them. Gives the files that do, and the hashes
@@ -198,7 +248,20 @@ impl<'a> Candidates<'a> {
         if wanted.is_empty() {
             return Ok(Default::default());
         }
-        let (mut files, wanted) = self.where_stored(stored, touched, wanted).await?;
+        let (files, wanted) = self.where_stored(stored, touched, wanted).await?;
+        self.look_through(stored, files, wanted).await
+    }
+
+    /// Looks for entities in these of the `stored` files.
+    async fn look_through(
+        &self,
+        stored: &[Arc<DataFile>],
+        mut files: Vec<Arc<DataFile>>,
+        wanted: Arc<KeySet>,
+    ) -> Result<(Vec<Probed>, Vec<u64>)> {
+        if wanted.is_empty() {
+            return Ok(Default::default());
+        }
         let table = index::definition(&self.feed.feed.entity, &self.columns, &self.job.base);
         if let Some(known) = &self.job.known {
             known.tidy(&table, stored);
@@ -275,59 +338,82 @@ impl<'a> Candidates<'a> {
     }
 
     /// The second pass: hands on the rows that nothing contests, in the order in which they come, and holds the others
-    /// together with the stored rows of their entities.
+    /// together with the `stored` rows of their entities.
     pub(super) async fn pass(
         &self,
-        found: &Found,
+        found: &mut Found,
+        stored: &[Arc<DataFile>],
         mut uncontested: impl AsyncFnMut(RecordBatch) -> Result<()>,
     ) -> Result<Contested> {
-        let mut contested = self.hold(found).await?;
+        let mut fresh = self.held(false);
         let frame = DataFrame::new(self.context.state(), self.plan.clone());
         let (entity, keys, round) = (self.entity.clone(), Arc::clone(&found.contested), found.round);
-        let schema = Arc::clone(&contested.fresh_schema);
+        let (known, shape, schema) = (Arc::clone(&found.known), self.shape.clone(), with_fields(&self.columns, false));
         let work = move |batch: RecordBatch| {
             let batch = in_round(&batch, &entity, round)?;
-            if keys.is_empty() {
+            if keys.is_empty() && known.is_empty() {
                 return Ok((batch, None));
             }
             let hashes = hash_rows(&pick(&batch, &entity), batch.num_rows())?;
-            let waits: BooleanArray = hashes.iter().map(|hash| Some(keys.contains(low(*hash)))).collect();
+            let waits = |hash: &u128| keys.contains(low(*hash)) || known.contains_key(&low(*hash));
+            let waits: BooleanArray = hashes.iter().map(|hash| Some(waits(hash))).collect();
             match waits.true_count() {
                 0 => Ok((batch, None)),
                 _ => {
                     let waiting = filter_record_batch(&with_key(&batch, &hashes, None, &schema)?, &waits)?;
+                    let waiting = without_copies(&shape, &waiting, &known)?;
                     Ok((filter_record_batch(&batch, &arrow::compute::not(&waits)?)?, Some(compact(&waiting)?)))
                 }
             }
         };
+        let mut changed = Rows::default();
+        let mut is_mistaken = false;
         stream::each(frame, work, async |(free, waiting): (RecordBatch, Option<RecordBatch>)| {
             if let Some(waiting) = waiting {
-                contested.held.fresh.push(waiting)?;
+                for entity in keys_of(&self.shape, &waiting) {
+                    if let Some((key, row)) = found.known.get_key_value(&low(entity)) {
+                        changed.insert(*key, *row);
+                        is_mistaken |= !row.is_of(entity);
+                    }
+                }
+                fresh.push(waiting)?;
             }
             uncontested(free).await
         })
         .await?;
-        contested.held.settle()?;
-        Ok(contested.held)
+        if !changed.is_empty() {
+            let all = Arc::new(KeySet::from_keys(changed.keys().copied()));
+            // Of an entity that only shares half its hash with what is known, it is not known where it is.
+            let places = (!is_mistaken).then(Places::default);
+            let (probed, hits) = self.probe_at(stored, places, all, placed(&changed, &found.partitions)).await?;
+            found.merge(probed, hits);
+        }
+        let mut contested = Contested { fresh, stored: self.hold(found).await? };
+        contested.settle()?;
+        Ok(contested)
     }
 
-    /// Holds the stored rows of contested entities.
-    async fn hold(&self, found: &Found) -> Result<Holding> {
-        let fresh_schema = with_fields(&self.columns, false);
-        let stored_schema = with_fields(&self.columns, true);
+    /// Nothing held yet of rows that are new, or `stored`.
+    fn held(&self, stored: bool) -> Held {
         let options = self.job.env.factory.options();
         let budget = self.job.limits.held_bytes.unwrap_or(options.memory_bytes / HELD_SHARE);
         let dir: Option<PathBuf> = options.temp_dir.clone();
-        let fresh = Held::new(Arc::clone(&fresh_schema), self.shape.width, budget, dir.clone());
-        let mut stored = Held::new(Arc::clone(&stored_schema), self.shape.width, budget, dir);
+        Held::new(with_fields(&self.columns, stored), self.shape.width, budget, dir)
+    }
+
+    /// Holds the stored rows of contested entities.
+    async fn hold(&self, found: &Found) -> Result<Held> {
+        let mut stored = self.held(true);
+        let schema = with_fields(&self.columns, true);
         let taken = found.probed.iter().enumerate();
-        let taken = taken.map(|(index, probed)| self.take(index as i32, probed, found, &stored_schema));
-        let mut taken = futures::stream::iter(taken).buffer_unordered(options.threads.max(1));
+        let taken = taken.map(|(index, probed)| self.take(index as i32, probed, found, &schema));
+        let threads = self.job.env.factory.options().threads.max(1);
+        let mut taken = futures::stream::iter(taken).buffer_unordered(threads);
         while let Some(rows) = taken.try_next().await? {
             rows.into_iter().try_for_each(|rows| stored.push(rows))?;
         }
         drop(taken);
-        Ok(Holding { held: Contested { fresh, stored }, fresh_schema })
+        Ok(stored)
     }
 
     /// The rows of a stored file whose entities are among the candidates'.
@@ -390,9 +476,59 @@ impl<'a> Candidates<'a> {
     }
 }
 
-struct Holding {
-    held: Contested,
-    fresh_schema: SchemaRef,
+/// The plan over its own rows in memory, if they are few.
+async fn at_hand(context: &SessionContext, plan: LogicalPlan, columns: &SchemaRef) -> Result<LogicalPlan> {
+    let mut rows = Some(Vec::new());
+    let mut bytes = 0;
+    stream::each(DataFrame::new(context.state(), plan.clone()), Ok, async |batch: RecordBatch| {
+        bytes += batch.get_array_memory_size();
+        match bytes > SMALL_BYTES {
+            true => rows = None,
+            false => rows.iter_mut().for_each(|rows| rows.push(batch.clone())),
+        }
+        Ok(())
+    })
+    .await?;
+    let Some(rows) = rows else { return Ok(plan) };
+    // One partition: the rows keep the order in which they came.
+    let table = MemTable::try_new(Arc::clone(columns), vec![rows])?;
+    Ok(LogicalPlanBuilder::scan("candidates", provider_as_source(Arc::new(table)), None)?.build()?)
+}
+
+impl Found {
+    /// Takes in what was found later.
+    fn merge(&mut self, probed: Vec<Probed>, hits: Vec<u64>) {
+        for more in probed {
+            match self.probed.iter_mut().find(|probed| probed.file.path == more.file.path) {
+                Some(probed) => probed.filter = probed.filter.take().zip(more.filter).map(|(a, b)| a.or(b)),
+                None => self.probed.push(more),
+            }
+        }
+        self.hits = Arc::new(self.hits.union(hits));
+    }
+}
+
+/// Rows with their partitions.
+fn placed(rows: &Rows, partitions: &Partitions) -> Vec<(u64, Partition)> {
+    let place = |(key, row): (&u64, &Row)| Some((*key, partitions.get(row.partition())?.clone()));
+    rows.iter().filter_map(place).collect()
+}
+
+/// The hashes of the entities of rows that wait.
+fn keys_of<'a>(shape: &Shape, waiting: &'a RecordBatch) -> impl Iterator<Item = u128> + use<'a> {
+    waiting.column(shape.width).as_primitive::<Decimal128Type>().values().iter().map(|key| *key as u128)
+}
+
+/// The rows that wait, but for those that are `known` to be stored as they are.
+fn without_copies(shape: &Shape, waiting: &RecordBatch, known: &Rows) -> Result<RecordBatch> {
+    if known.is_empty() {
+        return Ok(waiting.clone());
+    }
+    let contents = shape.contents(waiting)?;
+    let keys = keys_of(shape, waiting);
+    let differs = |(key, content): (u128, u128)| known.get(&low(key)).is_none_or(|row| !row.has(content));
+    let kept: BooleanArray = keys.zip(contents).map(|pair| Some(differs(pair))).collect();
+    Ok(filter_record_batch(waiting, &kept)?)
 }
 
 /// Where the partition columns are among the entity's.

@@ -1,4 +1,5 @@
-//! Which entities are in files that a run has looked through: a filter for each file, kept from one cycle to the next.
+//! What a run that follows knows from one cycle to the next: what it has stored last ([`Recent`]), and which entities are in
+//! files that it has looked through: a filter for each file.
 //!
 //! The index says in which partition an entity is. A run that follows a busy stream adds to one partition all day, and
 //! an event that is sent twice would have it look through all of that again, more of it at each cycle.
@@ -8,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::DataFile;
 
-use super::index::Filter;
+use super::index::{Filter, Tails};
+use super::recent::Recent;
 use crate::keyset::KeySet;
 
 /// Memory of all filters: those of eighty million rows.
@@ -17,10 +19,17 @@ const MOST_BYTES: usize = 128 << 20;
 /// Keys from which on files are looked through without asking their filters first.
 const FEW: usize = 1 << 16;
 
-/// Filters of data files. A file never changes, so its filter is right for as long as anybody reads the file.
+/// What cycles leave to the cycles after them.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<Filters>);
+pub(crate) struct Known {
+    filters: Mutex<Filters>,
+    /// By definition of the index.
+    recents: Mutex<HashMap<String, Recent>>,
+    /// What indexes keep in memory.
+    tails: Arc<Tails>,
+}
 
+/// Filters of data files. A file never changes, so its filter is right for as long as anybody reads the file.
 #[derive(Debug, Default)]
 struct Filters {
     bytes: usize,
@@ -30,7 +39,22 @@ struct Filters {
 
 impl Known {
     fn lock(&self) -> MutexGuard<'_, Filters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.filters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What indexes keep in memory.
+    pub(super) fn tails(&self) -> &Arc<Tails> {
+        &self.tails
+    }
+
+    /// Takes out what was stored last.
+    pub(super) fn take(&self, table: &str) -> Option<Recent> {
+        self.recents.lock().unwrap_or_else(PoisonError::into_inner).remove(table)
+    }
+
+    /// Keeps what was stored last.
+    pub(super) fn put(&self, table: String, recent: Recent) {
+        self.recents.lock().unwrap_or_else(PoisonError::into_inner).insert(table, recent);
     }
 
     /// Leaves out files that hold none of these keys, as far as is known.

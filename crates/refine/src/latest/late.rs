@@ -82,11 +82,7 @@ impl Late<'_> {
         let frame = DataFrame::new(context.state(), plan).select(names.iter().map(ident).collect::<Vec<_>>())?;
         let columns = Arc::new(self.job.columns().project(&places(&self.job.columns(), &names)?)?);
         let entity = places(&columns, &wanted.entity)?;
-        let shape = Shape {
-            width: columns.fields().len(),
-            version: wanted.version.as_ref().map(|name| columns.index_of(name)).transpose()?,
-            lineage: columns.index_of(LINEAGE_COLUMN)?,
-        };
+        let shape = Shape::of(wanted, &columns)?;
         debug_assert_eq!(entity.len(), self.entity.len());
         let orders: HashMap<u128, Box<[u8]>> = doubtful.iter().map(|r| (r.key, r.order.clone())).collect();
         let work = move |batch: RecordBatch| {

@@ -16,6 +16,7 @@ mod held;
 mod index;
 mod known;
 mod late;
+mod recent;
 mod resolve;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,7 +28,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
-use schema::TableName;
+use schema::{Kept, TableName};
 use store::{DataFile, Snapshot};
 
 use crate::diff::{Diff, Gone, Part, no_content, rounds};
@@ -39,8 +40,8 @@ use crate::stage::{Stage, split};
 use crate::{RefineError, Result, stream};
 
 use candidates::Candidates;
-pub(crate) use index::follow;
 pub(crate) use known::Known;
+use recent::{Noter, Recents};
 
 /// Stages what the new messages change. Gives the number of candidate rows.
 ///
@@ -52,6 +53,7 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
     }
     let mut rows = 0;
     let mut rewrites = Rewrites::default();
+    let mut recents = Recents::default();
     for feed in &job.model.feeds {
         let Some((name, input)) = upstream(job, feed).filter(|(_, input)| input.has_news()) else { continue };
         let fresh = match &input.changes {
@@ -65,11 +67,22 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
         let news = news(input);
         let mut candidates = Candidates::new(job, feed, name, fresh, &news).await?;
         let stored: Vec<Arc<DataFile>> = job.base.files().cloned().collect();
+        let noter = Noter::new(job, &feed.feed)?;
+        let mut recent = recents.of(job, &feed.feed, candidates.news_rows()).await;
         for round in candidates.rounds() {
-            let found = candidates.scan(round, &stored).await?;
-            let mut held = candidates.pass(&found, async |batch| stage.add(batch).await).await?;
+            let mut found = candidates.scan(round, &stored, recent.as_deref_mut()).await?;
+            let uncontested = async |batch: RecordBatch| {
+                if let Some(recent) = &mut recent {
+                    recent.note(&noter, &batch)?;
+                }
+                stage.add(batch).await
+            };
+            let mut held = candidates.pass(&mut found, &stored, uncontested).await?;
             for part in 0..held.parts() {
                 let Some(decision) = candidates.decide(&mut held, part, &found, input).await? else { continue };
+                if let Some(recent) = &mut recent {
+                    recent.note(&noter, &decision.add)?;
+                }
                 stage.add(decision.add).await?;
                 stage.remove(decision.gone).await?;
                 let files = decision.gone_files.iter().map(|&file| Arc::clone(&found.probed[file as usize].file));
@@ -79,7 +92,18 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
         rows += candidates.rows();
     }
     rewrites.run(job, stage).await?;
+    recents.give_back(job);
     Ok(rows)
+}
+
+/// Brings what is known of where a table's entities are up to what a refresh has just committed; `own`: its commit, and not
+/// that of another run which consumed the same.
+pub(crate) async fn follow(job: &Job<'_>, snapshot: &Arc<Snapshot>, own: bool) {
+    if job.model.model.kept != Kept::Latest {
+        return;
+    }
+    let kept = if own { recent::committed(job, snapshot).await } else { HashSet::new() };
+    index::follow(job, snapshot, &kept).await;
 }
 
 /// Computes the table from all of Bronze and stages what differs from the stored rows.
@@ -102,9 +126,9 @@ async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
             let all: Vec<Arc<DataFile>> = at.files().cloned().collect();
             let mut candidates = Candidates::new(job, feed, name, at.provider(), &all).await?;
             for round in candidates.rounds() {
-                let found = candidates.scan(round, &[]).await?;
+                let mut found = candidates.scan(round, &[], None).await?;
                 let winners = async |batch: RecordBatch| stage.add(diff.fresh(&within(&batch, days.as_ref())?)?).await;
-                let mut held = candidates.pass(&found, winners).await?;
+                let mut held = candidates.pass(&mut found, &[], winners).await?;
                 for part in 0..held.parts() {
                     if let Some(decision) = candidates.decide(&mut held, part, &found, input).await? {
                         stage.add(diff.fresh(&within(&decision.add, days.as_ref())?)?).await?;

@@ -28,6 +28,18 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// The shape of the rows that a feed makes in these columns.
+    ///
+    /// # Errors
+    /// When one is missing, which the plan checks rule out.
+    pub(crate) fn of(feed: &schema::Feed, columns: &SchemaRef) -> Result<Self> {
+        Ok(Self {
+            width: columns.fields().len(),
+            version: feed.version.as_ref().map(|name| columns.index_of(name)).transpose()?,
+            lineage: columns.index_of(session::LINEAGE_COLUMN)?,
+        })
+    }
+
     /// The columns of the order: version, then the fields of the lineage.
     fn order_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
         let version = self.version.map(|place| batch.column(place).clone());
@@ -51,7 +63,7 @@ impl Shape {
     }
 
     /// A hash of each row's content: all of the table's columns but `_lineage`.
-    fn contents(&self, batch: &RecordBatch) -> Result<Vec<u128>> {
+    pub(super) fn contents(&self, batch: &RecordBatch) -> Result<Vec<u128>> {
         let places: Vec<usize> = (0..self.width).filter(|place| *place != self.lineage).collect();
         hash_rows(&pick(batch, &places), batch.num_rows())
     }

@@ -1,4 +1,5 @@
-//! A run that follows remembers the files that it has looked through: the tables are those of runs that do not.
+//! A run that follows remembers what it has stored last and the files that it has looked through: the tables are those of
+//! runs that do not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use refine::{ModelReport, Outcome, Progress, RefineOptions};
+use proptest::sample::select;
+use refine::{Limits, ModelReport, Outcome, Progress, RefineOptions};
 use store::testing::{FaultStore, Op};
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +24,12 @@ proptest! {
     })]
 
     #[test]
-    fn a_run_that_follows_keeps_the_same_table(history in histories()) {
-        run(check(history));
+    fn a_run_that_follows_keeps_the_same_table(
+        history in histories(),
+        recent_rows in select(vec![0, 4, 20, 1_000_000]),
+        index_rows in select(vec![0, 1_000_000]),
+    ) {
+        run(check(history, Limits { recent_rows, index_rows, ..Limits::default() }));
     }
 }
 
@@ -54,10 +60,14 @@ impl Progress for Cycles {
 
 /// Lands batch after batch under a run that follows, which remembers the files that it has looked through.
 /// After each batch it waits for `taken`, which gets how many cycles there were before.
-async fn follow(store: &FaultStore, history: &[(Event, Vec<Order>)], taken: impl AsyncFn(u64, &Cycles)) {
+async fn follow(
+    store: &FaultStore,
+    history: &[(Event, Vec<Order>)],
+    limits: Limits,
+    taken: impl AsyncFn(u64, &Cycles),
+) {
     let (world, cycles, cancel) = (process(store, false), Arc::new(Cycles::default()), CancellationToken::new());
-    let options =
-        RefineOptions { follow: Some(Duration::from_millis(1)), limits: world.limits, ..RefineOptions::default() };
+    let options = RefineOptions { follow: Some(Duration::from_millis(1)), limits, ..RefineOptions::default() };
     let progress = Arc::clone(&cycles);
     let follower = refine::run(world.env(), options, cancel.clone(), progress);
     let lander = async {
@@ -77,10 +87,10 @@ async fn follow(store: &FaultStore, history: &[(Event, Vec<Order>)], taken: impl
     report.unwrap();
 }
 
-async fn check(history: Vec<(Event, Vec<Order>)>) {
+async fn check(history: Vec<(Event, Vec<Order>)>, limits: Limits) {
     let store = FaultStore::in_memory();
     // A cycle that had begun before counts too: then batches are taken together.
-    follow(&store, &history, async |before, cycles| cycles.past(before).await).await;
+    follow(&store, &history, limits, async |before, cycles| cycles.past(before).await).await;
     let world = process(&store, false);
     // What came last may have been left to the next run.
     world.refine().await;
@@ -102,28 +112,46 @@ async fn whole_is_up_to_date(store: &FaultStore) {
     }
 }
 
-/// Events that come twice, one after the other: each file is looked through once, whoever asks for its day how often.
+/// Events that come twice, one after the other: how often each file of the orders is read.
+async fn reads_of_files(limits: Limits) -> BTreeMap<String, usize> {
+    let store = FaultStore::in_memory();
+    let batch = |at: i64| {
+        let new = (0..5).map(move |n| on_day(&format!("o{}", 5 * at + n), 0, 100 * at + n));
+        // And one of the batch before, again.
+        new.chain((at > 0).then(|| on_day(&format!("o{}", 5 * at - 1), 0, 100 * at + 50))).collect::<Vec<_>>()
+    };
+    let history: Vec<(Event, Vec<Order>)> = (0..12).map(|at| (Event::Nothing, batch(at))).collect();
+    store.take_operations();
+    follow(&store, &history, limits, async |_, _| whole_is_up_to_date(&store).await).await;
+    let operations = store.take_operations();
+    let mut reads: BTreeMap<String, usize> = BTreeMap::new();
+    for (op, path) in operations {
+        if op == Op::Get && path.as_ref().starts_with("silver/whole/") && path.as_ref().ends_with(".parquet") {
+            *reads.entry(path.to_string()).or_default() += 1;
+        }
+    }
+    reads
+}
+
+/// Each file is looked through once, whoever asks for its day how often.
 #[test]
 fn a_run_that_follows_looks_through_a_file_once() {
     run(async {
-        let store = FaultStore::in_memory();
-        let batch = |at: i64| {
-            let new = (0..5).map(move |n| on_day(&format!("o{}", 5 * at + n), 0, 100 * at + n));
-            // And one of the batch before, again.
-            new.chain((at > 0).then(|| on_day(&format!("o{}", 5 * at - 1), 0, 100 * at + 50))).collect::<Vec<_>>()
-        };
-        let history: Vec<(Event, Vec<Order>)> = (0..12).map(|at| (Event::Nothing, batch(at))).collect();
-        store.take_operations();
-        follow(&store, &history, async |_, _| whole_is_up_to_date(&store).await).await;
-        let operations = store.take_operations();
-        let mut reads: BTreeMap<String, usize> = BTreeMap::new();
-        for (op, path) in operations {
-            if op == Op::Get && path.as_ref().starts_with("silver/whole/") && path.as_ref().ends_with(".parquet") {
-                *reads.entry(path.to_string()).or_default() += 1;
-            }
-        }
+        let limits = Limits { index_rows: 0, recent_rows: 0, ..Limits::default() };
+        let reads = reads_of_files(limits).await;
         // Once for its keys, once for the index, once for the row that came again, with a footer each; not once a cycle.
         let most = reads.values().max().copied().unwrap_or(0);
         assert!(reads.len() >= 12 && most <= 8, "{reads:?}");
+    });
+}
+
+/// What it has stored a moment ago it knows.
+#[test]
+fn a_run_that_follows_opens_no_file_for_an_event_that_comes_again() {
+    run(async {
+        for index_rows in [0, 1_000_000] {
+            let reads = reads_of_files(Limits { index_rows, ..Limits::default() }).await;
+            assert!(reads.is_empty(), "{reads:?}");
+        }
     });
 }

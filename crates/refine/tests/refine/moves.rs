@@ -17,7 +17,7 @@ use store::{CompactPolicy, Lake, LakeOptions};
 use crate::world::{MODELS, Order, Place, World, order, outcomes, run};
 
 /// Lines of orders: by the day of the order, which may change and may be unknown; by what is ordered, so that one order
-/// is in several partitions; and whole, in no partition. What reads them goes by their changes.
+/// is in several partitions; and whole, in no partition or by their day. What reads them goes by their changes.
 const MOVING: &[(&str, &str)] = &[
     MODELS[0],
     (
@@ -66,6 +66,19 @@ checks = ["unique(id)"]
 SELECT id, day, shop, _lineage FROM bronze.orders"#,
     ),
     (
+        "models/silver/dated.sql",
+        r#"/* models/silver/dated.sql
+---
+description = "Orders, by a day that may change"
+grain = ["id"]
+kept = "latest"
+entity = ["id"]
+partition_by = ["day"]
+checks = ["unique(id)"]
+--- */
+SELECT id, CASE WHEN shop = 'lost' THEN NULL ELSE day END AS day, shop, _lineage FROM bronze.orders"#,
+    ),
+    (
         "models/gold/moving_days.sql",
         r#"/* models/gold/moving_days.sql
 ---
@@ -82,6 +95,7 @@ const TABLES: &[(&str, &str)] = &[
     ("silver.moving", "id, day, shop, line, sku, qty"),
     ("silver.by_sku", "id, day, version, line, sku, qty"),
     ("silver.whole", "id, day, shop"),
+    ("silver.dated", "id, day, shop"),
     ("gold.moving_days", "day, lines, units"),
 ];
 

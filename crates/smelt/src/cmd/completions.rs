@@ -3,10 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::CommandFactory;
-
 use crate::cli::{Cli, CompletionsArgs};
+use anyhow::Result;
 
 /// Prints the script to standard output.
 ///
@@ -14,7 +12,7 @@ use crate::cli::{Cli, CompletionsArgs};
 /// When standard output cannot be written.
 pub fn run(args: CompletionsArgs) -> Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "smelt", &mut script);
+    clap_complete::generate(args.shell, &mut Cli::definition(), "smelt", &mut script);
     std::io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

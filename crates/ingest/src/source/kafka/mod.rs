@@ -105,7 +105,7 @@ impl KafkaSource {
         spec: KafkaSpec,
         settings: KafkaSettings,
     ) -> Result<Self, IngestError> {
-        let client = config::client(&contract.name, &settings.properties)?;
+        let client = config::client(&contract.name, settings.mode, &settings.properties)?;
         Ok(Self { lake, contract, spec, settings, client, committed: Committed::default(), reading: None })
     }
 }

@@ -41,7 +41,7 @@ impl KeyIndex {
         let listed = objects.manifests().await?;
         for listed in listed.into_iter().filter(|listed| listed.version <= snapshot.version()).take(TRIED) {
             match source.go_on(&listed).await {
-                Ok(Some((path, manifest))) => return Ok(Self { path: Some(path), manifest, objects }),
+                Ok(Some((path, manifest))) => return Ok(Self { path: Some(path), manifest, objects, tails: None }),
                 Ok(None) => tracing::debug!(path = %listed.path, "of another history, or too far behind"),
                 Err(error) if error.is_broken() => {
                     tracing::warn!(path = %listed.path, %error, "a key index cannot be used");
@@ -51,7 +51,7 @@ impl KeyIndex {
             }
         }
         let (path, manifest) = source.anew().await?;
-        Ok(Self { path: Some(path), manifest, objects })
+        Ok(Self { path: Some(path), manifest, objects, tails: None })
     }
 }
 

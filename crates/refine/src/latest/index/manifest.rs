@@ -11,7 +11,7 @@ use super::IndexError;
 use super::segment::Segment;
 
 /// The values of a partition's columns, in Delta's text form.
-pub(super) type Partition = Vec<Option<String>>;
+pub(in crate::latest) type Partition = Vec<Option<String>>;
 
 /// A manifest, as it is stored: this as JSON, a line feed, and the JSON's checksum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub(super) fn files_of(snapshot: &Snapshot) -> String {
 
 /// Numbers for partitions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Partitions {
+pub(in crate::latest) struct Partitions {
     names: Vec<Partition>,
     numbers: HashMap<Partition, u32>,
 }
@@ -98,12 +98,17 @@ impl Partitions {
     }
 
     /// The number of a partition, a new one if need be.
-    pub(super) fn number(&mut self, partition: Partition) -> u32 {
+    pub(in crate::latest) fn number(&mut self, partition: Partition) -> u32 {
         let next = self.names.len() as u32;
         *self.numbers.entry(partition).or_insert_with_key(|partition| {
             self.names.push(partition.clone());
             next
         })
+    }
+
+    /// The partition of a number.
+    pub(in crate::latest) fn get(&self, number: u32) -> Option<&Partition> {
+        self.names.get(number as usize)
     }
 
     pub(super) fn into_names(self) -> Vec<Partition> {

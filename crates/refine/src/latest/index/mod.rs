@@ -22,6 +22,8 @@ mod objects;
 mod pack;
 mod runs;
 mod segment;
+mod tails;
+mod unwritten;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,11 +31,13 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use schema::Kept;
 use store::{DataFile, Snapshot};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) use filter::Filter;
+pub(super) use manifest::{Partition, Partitions};
+pub(super) use tails::Tails;
+pub(super) use unwritten::Unwritten;
 
 use crate::RefineError;
 use crate::job::Job;
@@ -113,6 +117,8 @@ pub(super) struct KeyIndex {
     /// Where the manifest lies, if it was stored.
     path: Option<Path>,
     manifest: Manifest,
+    /// What a run that follows keeps of its segments in memory.
+    tails: Option<Arc<Tails>>,
 }
 
 /// What an index knows of some keys.
@@ -128,6 +134,15 @@ impl Places {
     /// Whether a file is in one of the partitions.
     pub(super) fn holds(&self, file: &DataFile) -> bool {
         self.partitions.contains(&file.partition_values)
+    }
+
+    /// Adds a key that is stored in this partition.
+    pub(super) fn add(&mut self, keys: impl IntoIterator<Item = (u64, Vec<Option<String>>)>) {
+        let (keys, partitions): (Vec<u64>, Vec<Vec<Option<String>>>) = keys.into_iter().unzip();
+        if !keys.is_empty() {
+            self.keys = self.keys.union(keys);
+            self.partitions.extend(partitions);
+        }
     }
 }
 
@@ -149,7 +164,7 @@ impl KeyIndex {
             if keys.is_empty() {
                 return Ok(Vec::new());
             }
-            segment::lookup(&self.objects, segment, &keys).await
+            segment::lookup(&self.objects, segment, &keys, self.tails.as_deref()).await
         });
         let mut found = futures::stream::iter(asked).buffer_unordered(ASKED);
         let mut keys: Vec<u64> = Vec::new();
@@ -166,12 +181,26 @@ impl KeyIndex {
         Ok(Places { keys: KeySet::from_keys(keys), partitions })
     }
 
-    /// Removes what led to an error, so that nobody else tries it.
-    pub(super) async fn give_up(self) {
-        if let Some(path) = &self.path {
+    /// Numbers of its partitions.
+    pub(super) fn partitions(&self) -> Partitions {
+        Partitions::from(self.manifest.partitions.clone())
+    }
+
+    /// Removes what led to an error, if nobody else should try it.
+    pub(super) async fn give_up(&self, error: &IndexError) {
+        if let Some(path) = self.path.as_ref().filter(|_| error.is_broken()) {
             self.objects.drop_manifest(path).await;
         }
     }
+}
+
+/// The index of a table by `entity` at `job.base`, for many questions: what it reads of its segments stays in `tails`.
+///
+/// # Errors
+/// As [`KeyIndex::at`].
+pub(super) async fn open(job: &Job<'_>, entity: &[String], tails: Arc<Tails>) -> Result<KeyIndex, IndexError> {
+    let index = KeyIndex::at(job, entity, &job.base).await?;
+    Ok(KeyIndex { tails: Some(tails), ..index })
 }
 
 /// Asks the index of a table by `entity` where these keys may be stored at `job.base`; it is brought up to that version
@@ -190,26 +219,26 @@ pub(super) async fn places(job: &Job<'_>, entity: &[String], wanted: &KeySet) ->
             Ok(places) => return Some(places),
             Err(error) => {
                 tracing::warn!(table = %job.model.name(), %error, attempt, "the key index cannot be read");
+                index.give_up(&error).await;
                 if !error.is_broken() {
                     return None;
                 }
-                index.give_up().await;
             }
         }
     }
     None
 }
 
-/// Brings the indexes of a table up to what a refresh has just committed, so that the next one finds them ready. What
-/// fails is left to that one.
-pub(crate) async fn follow(job: &Job<'_>, snapshot: &Arc<Snapshot>) {
-    if job.model.model.kept != Kept::Latest || !is_worth(job, snapshot) {
+/// Brings the indexes of a table up to what a refresh has just committed, so that the next one finds them ready; but for
+/// those by the columns in `kept`, because the run knows what they lack. What fails is left to the next refresh.
+pub(super) async fn follow(job: &Job<'_>, snapshot: &Arc<Snapshot>, kept: &HashSet<Vec<String>>) {
+    if !is_worth(job, snapshot) {
         return;
     }
-    let mut done: Vec<&[String]> = Vec::new();
+    let mut done: Vec<&Vec<String>> = Vec::new();
     for feed in job.model.feeds.iter().filter(|feed| !super::is_placed(job, &feed.feed)) {
-        let entity = feed.feed.entity.as_slice();
-        if done.contains(&entity) {
+        let entity = &feed.feed.entity;
+        if done.contains(&entity) || kept.contains(entity) {
             continue;
         }
         done.push(entity);

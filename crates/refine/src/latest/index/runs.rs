@@ -30,6 +30,12 @@ impl<'a> Gatherer<'a> {
         if self.entries.len() >= self.sorted { self.flush().await } else { Ok(()) }
     }
 
+    /// Adds entries.
+    pub(super) async fn add_all(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
+        self.entries.extend(entries);
+        if self.entries.len() >= self.sorted { self.flush().await } else { Ok(()) }
+    }
+
     async fn flush(&mut self) -> Result<(), IndexError> {
         let mut entries = std::mem::take(&mut self.entries);
         let sorting = tokio::task::spawn_blocking(move || {

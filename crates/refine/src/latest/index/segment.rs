@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::filter::Shape;
 use super::pack::{self, BLOCK, Entry};
+use super::tails::Tails;
 use super::{IndexError, Objects};
 
 /// Entries of a segment: what is sorted, encoded and checked at a time takes 16 MB.
@@ -91,6 +92,11 @@ impl<'a> Directory<'a> {
         if is_whole { Ok(directory) } else { Err(IndexError::damaged(&segment.name, "its directory")) }
     }
 
+    /// What was read and checked before.
+    fn known(segment: &'a Segment, bytes: Bytes) -> Self {
+        Self { segment, bytes, shape: Shape::new(segment.entries, segment.first, segment.last.max(segment.first)) }
+    }
+
     fn blocks(&self) -> usize {
         (self.segment.entries as usize).div_ceil(BLOCK)
     }
@@ -164,17 +170,35 @@ pub(super) async fn read(objects: &Objects, segment: &Segment) -> Result<Vec<Ent
 }
 
 /// The entries of these keys, which are in order and within the segment's bounds. Reads the directory, and of the rest
-/// only what the keys need.
+/// only what the keys need; with `tails`, the filter as a whole, unless it is there already.
 ///
 /// # Errors
 /// As [`read`].
-pub(super) async fn lookup(objects: &Objects, segment: &Segment, keys: &[u64]) -> Result<Vec<Entry>, IndexError> {
-    let place = segment.directory_at..segment.bytes;
-    let Some(bytes) = objects.read_parts(&segment.name, std::slice::from_ref(&place)).await?.pop() else {
-        return Ok(Vec::new());
+pub(super) async fn lookup(
+    objects: &Objects,
+    segment: &Segment,
+    keys: &[u64],
+    tails: Option<&Tails>,
+) -> Result<Vec<Entry>, IndexError> {
+    let (directory, keys) = match tail(objects, segment, tails).await? {
+        Some((directory, filter)) => {
+            let may_hold = |key: &u64| {
+                let page = directory.shape.page_bytes(directory.shape.page(*key));
+                directory.shape.may_hold(&filter[page], *key)
+            };
+            let keys: Vec<u64> = keys.iter().copied().filter(may_hold).collect();
+            (directory, keys)
+        }
+        None => {
+            let place = segment.directory_at..segment.bytes;
+            let Some(bytes) = objects.read_parts(&segment.name, std::slice::from_ref(&place)).await?.pop() else {
+                return Ok(Vec::new());
+            };
+            let directory = Directory::new(segment, bytes)?;
+            let keys = passing(objects, &directory, keys).await?;
+            (directory, keys)
+        }
     };
-    let directory = Directory::new(segment, bytes)?;
-    let keys = passing(objects, &directory, keys).await?;
     let mut blocks: Vec<usize> = keys.iter().flat_map(|key| directory.holding(*key)).collect();
     blocks.dedup();
     let ranges: Vec<Range<u64>> = blocks.iter().map(|block| directory.range(*block)).collect();
@@ -193,6 +217,38 @@ pub(super) async fn lookup(objects: &Objects, segment: &Segment, keys: &[u64]) -
         }
     }
     Ok(found)
+}
+
+/// The directory and the filter of a segment, from memory or to be kept there; `None` where there is no room for them.
+async fn tail<'a>(
+    objects: &Objects,
+    segment: &'a Segment,
+    tails: Option<&Tails>,
+) -> Result<Option<(Directory<'a>, Bytes)>, IndexError> {
+    let Some(tails) = tails else { return Ok(None) };
+    let filter_bytes = segment.directory_at.saturating_sub(segment.filter_at) as usize;
+    if let Some(bytes) = tails.get(&segment.name) {
+        return Ok(Some((Directory::known(segment, bytes.slice(filter_bytes..)), bytes)));
+    }
+    let place = segment.filter_at..segment.bytes;
+    if !tails.has_room(place.end.saturating_sub(place.start)) {
+        return Ok(None);
+    }
+    let Some(bytes) = objects.read_parts(&segment.name, std::slice::from_ref(&place)).await?.pop() else {
+        return Ok(None);
+    };
+    if bytes.len() < filter_bytes {
+        return Err(IndexError::damaged(&segment.name, "its length"));
+    }
+    let directory = Directory::new(segment, bytes.slice(filter_bytes..))?;
+    if filter_bytes != directory.shape.bytes() {
+        return Err(IndexError::damaged(&segment.name, "the place of its filter"));
+    }
+    for (page, part) in bytes[..filter_bytes].chunks(super::filter::PAGE).enumerate() {
+        directory.check_page(page, part)?;
+    }
+    tails.put(&segment.name, bytes.clone());
+    Ok(Some((directory, bytes)))
 }
 
 /// The keys that the filter lets through.
