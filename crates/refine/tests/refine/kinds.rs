@@ -155,6 +155,7 @@ async fn check(history: History) {
             folded_groups: 2,
             held_bytes: Some(0),
             index_rows: 0,
+            ..Limits::default()
         };
     }
     for number in 0..history.batches {

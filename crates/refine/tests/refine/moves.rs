@@ -474,7 +474,7 @@ fn an_index_stays_small() {
             .iter()
             .map(|(path, _)| path.as_ref().split('/').take(5).collect::<Vec<_>>().join("/"))
             .collect();
-        assert_eq!(folders.len(), 3, "one index a table: {folders:?}");
+        assert_eq!(folders.len(), 4, "one index a table: {folders:?}");
         let newest =
             index_objects(&store).await.into_iter().filter(|(path, _)| path.as_ref().ends_with(".json")).last();
         let (_, manifest) = newest.unwrap();

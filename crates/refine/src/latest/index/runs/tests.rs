@@ -9,6 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 
 use super::*;
+use crate::latest::index::tails::Tails;
 
 fn objects() -> (Arc<InMemory>, Objects) {
     let store = Arc::new(InMemory::new());
@@ -29,12 +30,12 @@ async fn gathered(objects: &Objects, entries: &[Entry], sorted: usize) -> Run {
     gatherer.finish().await.expect("writes").unwrap_or_default()
 }
 
-async fn ask(objects: &Objects, run: &Run, keys: &[u64]) -> Vec<Entry> {
+async fn ask(objects: &Objects, run: &Run, keys: &[u64], tails: Option<&Tails>) -> Vec<Entry> {
     let mut found = Vec::new();
     for segment in &run.segments {
         let inside: Vec<u64> =
             keys.iter().copied().filter(|key| (segment.first..=segment.last).contains(key)).collect();
-        found.extend(segment::lookup(objects, segment, &inside).await.expect("reads"));
+        found.extend(segment::lookup(objects, segment, &inside, tails).await.expect("reads"));
     }
     found
 }
@@ -60,7 +61,11 @@ proptest! {
             let mut keys: Vec<u64> = (0..1200).filter(|n| n % 3 == 0).map(key).collect();
             keys.sort_unstable();
             let expected: Vec<Entry> = set.iter().copied().filter(|(hash, _)| keys.binary_search(hash).is_ok()).collect();
-            assert_eq!(ask(&objects, &run, &keys).await, expected);
+            assert_eq!(ask(&objects, &run, &keys, None).await, expected);
+            let tails = Tails::default();
+            for _ in 0..2 {
+                assert_eq!(ask(&objects, &run, &keys, Some(&tails)).await, expected);
+            }
         });
     }
 }
@@ -102,16 +107,20 @@ async fn damage_is_noticed() {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
         store.put(&path, bad.into()).await.expect("puts");
-        let error = segment::lookup(&objects, segment, &keys).await.expect_err("damaged");
-        assert!(error.is_broken(), "{error}");
+        for tails in [None, Some(&Tails::default())] {
+            let error = segment::lookup(&objects, segment, &keys, tails).await.expect_err("damaged");
+            assert!(error.is_broken(), "{error}");
+        }
     }
     for length in [0, 1, good.len() / 2, good.len() - 1] {
         store.put(&path, good[..length].to_vec().into()).await.expect("puts");
-        assert!(segment::lookup(&objects, segment, &keys).await.is_err());
+        for tails in [None, Some(&Tails::default())] {
+            assert!(segment::lookup(&objects, segment, &keys, tails).await.is_err());
+        }
         assert!(segment::read(&objects, segment).await.is_err());
     }
     store.delete(&path).await.expect("removes");
-    assert!(segment::lookup(&objects, segment, &keys).await.expect_err("gone").is_broken());
+    assert!(segment::lookup(&objects, segment, &keys, None).await.expect_err("gone").is_broken());
 }
 
 /// A few keys read a small part of a large run.
@@ -126,7 +135,7 @@ async fn a_few_keys_read_little() {
     let objects = Objects::new(counted.clone(), Path::from("index"));
     let mut keys: Vec<u64> = (0..5).map(|n| spread(n * 1000)).chain((0..20).map(|n| spread(1 << 40 | n))).collect();
     keys.sort_unstable();
-    assert_eq!(ask(&objects, &run, &keys).await.len(), 5);
+    assert_eq!(ask(&objects, &run, &keys, None).await.len(), 5);
     let read = counted.bytes();
     assert!(read < bytes / 8, "{read} of {bytes} bytes were read");
 }
