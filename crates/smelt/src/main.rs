@@ -23,7 +23,7 @@ use crate::memory::Keep;
 
 fn main() -> ExitCode {
     let cli = Cli::read();
-    memory::set_up(if matches!(cli.command, Command::Ingest(_)) { Keep::Never } else { Keep::Briefly });
+    memory::set_up(if matches!(cli.command, Command::Ingest(_)) { Keep::Shortest } else { Keep::Briefly });
     logging::init(cli.common.log_format, cli.common.verbose);
     match run(cli) {
         Ok(code) => code,
