@@ -130,7 +130,7 @@ impl<'a> Candidates<'a> {
         let news_rows = news.iter().map(|file| file.rows(meta).unwrap_or(0)).sum();
         let news = news.to_vec();
         if news_rows <= SMALL_ROWS {
-            plan = at_hand(&context, plan, &columns).await?;
+            plan = at_hand(&context, plan).await?;
         }
         Ok(Self { job, feed, name, context, plan, columns, shape, entity, news, news_rows, rows: 0 })
     }
@@ -477,7 +477,7 @@ impl<'a> Candidates<'a> {
 }
 
 /// The plan over its own rows in memory, if they are few.
-async fn at_hand(context: &SessionContext, plan: LogicalPlan, columns: &SchemaRef) -> Result<LogicalPlan> {
+async fn at_hand(context: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut rows = Some(Vec::new());
     let mut bytes = 0;
     stream::each(DataFrame::new(context.state(), plan.clone()), Ok, async |batch: RecordBatch| {
@@ -489,9 +489,16 @@ async fn at_hand(context: &SessionContext, plan: LogicalPlan, columns: &SchemaRe
         Ok(())
     })
     .await?;
-    let Some(rows) = rows else { return Ok(plan) };
+    let rows: Vec<RecordBatch> = rows.unwrap_or_default();
+    let Some(first) = rows.first() else { return Ok(plan) };
+    // By the columns that came: what they say of nulls is not what the table's say, and may differ from one to another.
+    let fields: Vec<Field> = first.schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    if !rows.iter().all(|batch| schema.contains(&batch.schema())) {
+        return Ok(plan);
+    }
     // One partition: the rows keep the order in which they came.
-    let table = MemTable::try_new(Arc::clone(columns), vec![rows])?;
+    let table = MemTable::try_new(schema, vec![rows])?;
     Ok(LogicalPlanBuilder::scan("candidates", provider_as_source(Arc::new(table)), None)?.build()?)
 }
 
