@@ -25,4 +25,8 @@ query = (events.writeStream.format(kind).option("checkpointLocation", checkpoint
          .trigger(availableNow=True).start())
 query.awaitTermination()
 print(f"{spark.read.format(kind).load(table).count()} events")
+java = spark.sparkContext._gateway.proc
 spark.stop()
+# Java is a process of its own, which ends when its input does: what it used counts once it was waited for.
+java.stdin.close()
+java.wait()
