@@ -25,8 +25,8 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("fetch.queue.backoff.ms", "10"),
     // Bound the memory of what was fetched and not yet polled: the client takes about three times as much for messages of
     // 160 bytes. More made nothing faster beside a broker on the same machine, 500,000 messages a second.
-    ("queued.max.messages.kbytes", "8192"),
-    ("fetch.message.max.bytes", "524288"),
+    ("queued.max.messages.kbytes", "4096"),
+    ("fetch.message.max.bytes", "262144"),
     ("queued.min.messages", "100000"),
     ("fetch.wait.max.ms", "100"),
     ("log.connection.close", "false"),
