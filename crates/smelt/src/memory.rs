@@ -2,10 +2,10 @@
 //!
 //! mimalloc keeps freed memory for a second by default and asks for huge pages. Ingest frees tens of megabytes many times
 //! a second on another thread than took them: 2 M events then peaked at 389 MiB (532 MiB with unknown fields and bad
-//! records). Giving memory back after a millisecond and doing without huge pages makes that 265 (360) MiB on 5 M events; giving
-//! it back at once made it 220, and cost 4 % more CPU time. Refreshes
-//! and queries use the same memory again and again: kept for 10 milliseconds, it costs them a tenth less CPU time than given
-//! back at once, and 569 MiB instead of 447 on 5 M rows; kept for a second, 908.
+//! records). Giving memory back after a millisecond and doing without huge pages makes that 265 (360) MiB on 5 M events;
+//! giving it back at once made it 220, and cost 4 % more CPU time. Refreshes and queries use the same memory again and
+//! again: kept for 10 milliseconds, it costs them a tenth less CPU time than given back at once, and 569 MiB instead of 447
+//! on 5 M rows; kept for a second, 908.
 
 #![allow(unsafe_code, reason = "mimalloc's options can only be set through its C interface")]
 

@@ -52,6 +52,11 @@ impl Known {
         self.recents.lock().unwrap_or_else(PoisonError::into_inner).remove(table)
     }
 
+    /// Does something to all that is known of what was stored last.
+    pub(super) fn each_recent(&self, work: impl FnMut(&mut Recent)) {
+        self.recents.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(work);
+    }
+
     /// Keeps what was stored last.
     pub(super) fn put(&self, table: String, recent: Recent) {
         self.recents.lock().unwrap_or_else(PoisonError::into_inner).insert(table, recent);

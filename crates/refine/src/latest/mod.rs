@@ -53,7 +53,7 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
     }
     let mut rows = 0;
     let mut rewrites = Rewrites::default();
-    let mut recents = Recents::default();
+    let mut recents = Recents::begin(job);
     for feed in &job.model.feeds {
         let Some((name, input)) = upstream(job, feed).filter(|(_, input)| input.has_news()) else { continue };
         let fresh = match &input.changes {

@@ -170,10 +170,8 @@ impl Recent {
         self.is_broken |= before.is_some_and(|before| before.entity != row.entity);
     }
 
-    /// Goes on at `job.base`; `None` where somebody else has changed rows since. What was noted and not committed is
-    /// forgotten: had it landed after all, the version says so.
+    /// Goes on at `job.base`; `None` where somebody else has changed rows since, or rows landed whose commit seemed to fail.
     async fn catch_up(mut self, job: &Job<'_>) -> Option<Self> {
-        self.pending.clear();
         let version = job.base.version();
         if version > self.version {
             let changes = job.table.changes(self.version, version).await.ok()?;
@@ -326,10 +324,18 @@ fn is_kept(job: &Job<'_>, feed: &Feed, news_rows: u64) -> bool {
 /// What is known of a table's newest rows while a refresh works on it, by the definition of the index of the others; `None`
 /// where it cannot be known for this refresh. It is taken out of what the run knows and given back when all rows are noted:
 /// whatever goes wrong before forgets it.
-#[derive(Default)]
 pub(super) struct Recents(HashMap<String, Option<Recent>>);
 
 impl Recents {
+    /// None taken out yet. What a refresh before this one has noted and not committed is forgotten, also of feeds that have no
+    /// news now: this one's commit does not bring it.
+    pub(super) fn begin(job: &Job<'_>) -> Self {
+        if let Some(known) = &job.known {
+            known.each_recent(|recent| recent.pending.clear());
+        }
+        Self(HashMap::new())
+    }
+
     /// What is known of a feed's entities, of which this many rows are new; `None` in a run of one cycle, and where that is
     /// not kept.
     pub(super) async fn of(&mut self, job: &Job<'_>, feed: &Feed, news_rows: u64) -> Option<&mut Recent> {

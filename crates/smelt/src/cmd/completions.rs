@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::{Cli, CompletionsArgs};
 use anyhow::Result;
+
+use crate::cli::{Cli, CompletionsArgs};
 
 /// Prints the script to standard output.
 ///
