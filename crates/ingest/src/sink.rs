@@ -32,6 +32,8 @@ const JOB_BYTES: usize = 2 << 20;
 const JOB_BATCHES: usize = 512;
 /// Decoded rows that are gathered before they go to the writer.
 const WRITE_ROWS: usize = 16 * 1024;
+/// A decoded batch of so many rows goes to the writer as it is: to gather it would copy it.
+const WHOLE_ROWS: usize = 4 * 1024;
 
 /// What a sink needs to know about its stream.
 pub(crate) struct SinkEnv {
@@ -260,8 +262,9 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let held = self.rows.entry((status, day)).or_default();
+        let is_whole = held.is_empty() && batch.num_rows() >= WHOLE_ROWS;
         held.push(batch);
-        if held.iter().map(RecordBatch::num_rows).sum::<usize>() < WRITE_ROWS {
+        if !is_whole && held.iter().map(RecordBatch::num_rows).sum::<usize>() < WRITE_ROWS {
             return Ok(());
         }
         let batches = std::mem::take(held);

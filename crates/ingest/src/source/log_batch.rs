@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
@@ -16,6 +16,11 @@ const FULL_BYTES: usize = 1 << 20;
 /// Records after which a batch is handed on.
 const FULL_RECORDS: usize = 8 * 1024;
 
+/// Buffers that are kept for the batches to come.
+const KEPT_BUFFERS: usize = 4;
+/// The largest buffer that is kept.
+const KEPT_BYTES: usize = 2 * FULL_BYTES;
+
 /// A message as a source sees it.
 pub(super) struct Message<'a> {
     pub offset: i64,
@@ -25,8 +30,49 @@ pub(super) struct Message<'a> {
     pub payload: Option<&'a [u8]>,
 }
 
-/// What is kept of messages.
-#[derive(Debug, Clone, Copy, Default)]
+/// Buffers of batches that were decoded. Memory that is new to the process costs more than to copy the messages into it.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// An empty buffer.
+    fn take(&self, capacity: usize) -> Vec<u8> {
+        self.lock().pop().unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    fn put(&self, mut buffer: Vec<u8>) {
+        let mut kept = self.lock();
+        if kept.len() < KEPT_BUFFERS && buffer.capacity() <= KEPT_BYTES {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer that goes back when nobody reads it any more.
+struct Lent {
+    buffer: Vec<u8>,
+    home: Arc<Buffers>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.home.put(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// What is kept of messages, and where.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Keep {
     /// Of a payload that is longer than this, its start.
     pub max_record: usize,
@@ -34,6 +80,8 @@ pub(super) struct Keep {
     pub headers: bool,
     /// Whether the ids of schemas are noted that stand before the records.
     pub schema_ids: bool,
+    /// Buffers of all batches of a source.
+    pub buffers: Arc<Buffers>,
 }
 
 /// The messages of one partition that are not handed on yet.
@@ -182,8 +230,10 @@ impl LogBatch {
         self.schema_ids.clear();
         let keys = std::mem::take(&mut self.keys);
         let capacity = self.bytes.len();
+        let home = Arc::clone(&self.keep.buffers);
+        let buffer = std::mem::replace(&mut self.bytes, home.take(capacity));
         let raw = RawBatch {
-            bytes: Bytes::from(std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity))),
+            bytes: Bytes::from_owner(Lent { buffer, home }),
             ranges: std::mem::take(&mut self.ranges),
             offsets: std::mem::take(&mut self.offsets),
             source: Arc::clone(&self.source),
@@ -208,7 +258,9 @@ pub(super) fn input(cluster: &str, topic: &str, partition: i32) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Keep = Keep { max_record: 100, headers: false, schema_ids: false };
+    fn plain() -> Keep {
+        Keep { max_record: 100, ..Keep::default() }
+    }
 
     fn message(offset: i64, payload: &'static [u8]) -> Message<'static> {
         Message { offset, arrived_at_us: offset * 10, key: Some(b"k"), payload: Some(payload) }
@@ -216,7 +268,7 @@ mod tests {
 
     #[test]
     fn holes_are_counted_and_repeats_ignored() {
-        let mut batch = LogBatch::new("c", "t", 3, (Some(4), 5), PLAIN);
+        let mut batch = LogBatch::new("c", "t", 3, (Some(4), 5), plain());
         for (offset, payload) in [(4, b"old" as &[u8]), (5, b"a"), (6, b"bc"), (5, b"again"), (9, b"")] {
             batch.push(&message(offset, payload));
         }
@@ -237,7 +289,7 @@ mod tests {
     #[test]
     fn a_message_over_the_limit_keeps_its_start_length_and_hash() {
         let long = vec![b'x'; 200_000];
-        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { max_record: 100_000, ..PLAIN });
+        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { max_record: 100_000, ..plain() });
         batch.push(&Message { offset: 0, arrived_at_us: 0, key: None, payload: Some(&long) });
         let Some(Event::Records(raw, _)) = batch.seal(None) else { panic!("one message") };
         assert_eq!(raw.record(0).len(), OVERSIZE_KEPT);
@@ -247,7 +299,7 @@ mod tests {
 
     #[test]
     fn ids_of_schemas_are_noted_until_the_batch_is_taken() {
-        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { schema_ids: true, ..PLAIN });
+        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { schema_ids: true, ..plain() });
         for (offset, payload) in [(0, b"\0\0\0\0\x07x" as &[u8]), (1, b"{}"), (2, b"\0\0\0\x01\0"), (3, b"\0\0")] {
             batch.push(&message(offset, payload));
         }
@@ -256,8 +308,25 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_comes_back_when_its_batch_is_gone() {
+        let keep = plain();
+        let mut batch = LogBatch::new("c", "t", 0, (None, 0), keep.clone());
+        batch.push(&message(0, b"first"));
+        let Some(Event::Records(raw, _)) = batch.seal(None) else { panic!("one message") };
+        let (slice, place) = (raw.bytes.slice(1..3), raw.bytes.as_ptr());
+        drop(raw);
+        assert_eq!((keep.buffers.lock().len(), slice.as_ref()), (0, &b"ir"[..]), "somebody reads it");
+        drop(slice);
+        assert_eq!(keep.buffers.lock().len(), 1);
+        let again = keep.buffers.take(0);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        keep.buffers.put(Vec::with_capacity(KEPT_BYTES + 1));
+        assert!(keep.buffers.lock().is_empty(), "it is too large");
+    }
+
+    #[test]
     fn headers_stay_with_their_message() {
-        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { headers: true, ..PLAIN });
+        let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { headers: true, ..plain() });
         for offset in 0..3 {
             assert!(batch.push(&message(offset, b"x")));
             for count in 0..offset {

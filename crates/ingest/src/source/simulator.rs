@@ -55,7 +55,8 @@ impl Source for SimulatorSource {
             (position, position.unwrap_or(0))
         };
         let partitions = i32::try_from(self.simulation.config().partitions).unwrap_or(i32::MAX);
-        let batches = (0..partitions).map(|p| LogBatch::new(&cluster, &topic, p, place(p), keep)).collect::<Vec<_>>();
+        let batches =
+            (0..partitions).map(|p| LogBatch::new(&cluster, &topic, p, place(p), keep.clone())).collect::<Vec<_>>();
         let events = self.simulation.events(self.stream);
         let made = tokio::task::spawn_blocking(move || hand_over(events, batches, &out)).await;
         made.map_err(|e| IngestError::Internal(format!("the simulator died: {e}")))?

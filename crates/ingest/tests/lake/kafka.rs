@@ -1,9 +1,10 @@
 //! Kafka by librdkafka's mock cluster: every message once, whatever happens to consumers and brokers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use ingest::{FlushPolicy, IngestError, IngestOptions, IngestReport, Mode, Silent};
+use ingest::{FlushPolicy, IngestError, IngestOptions, IngestReport, Mode, Progress, ProgressEvent};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
@@ -70,9 +71,22 @@ impl Broker {
     }
 }
 
+/// Counts the rows that a run has stored.
+#[derive(Default)]
+struct Stored(AtomicU64);
+
+impl Progress for Stored {
+    fn event(&self, event: ProgressEvent<'_>) {
+        if let ProgressEvent::Committed { counts, .. } = event {
+            self.0.fetch_add(counts.stored, Ordering::SeqCst);
+        }
+    }
+}
+
 /// A run that goes on until it is stopped.
 struct Follower {
     cancel: CancellationToken,
+    stored: Arc<Stored>,
     task: JoinHandle<Result<IngestReport, IngestError>>,
 }
 
@@ -82,7 +96,8 @@ impl Follower {
         let lake = crate::world::open(&world.path("lake")).await;
         let env = ingest::IngestEnv { lake, ..world.env() };
         let cancel = CancellationToken::new();
-        Self { task: tokio::spawn(ingest::run(env, options, cancel.clone(), Arc::new(Silent))), cancel }
+        let stored = Arc::new(Stored::default());
+        Self { task: tokio::spawn(ingest::run(env, options, cancel.clone(), stored.clone())), cancel, stored }
     }
 
     async fn stop(self) -> IngestReport {
@@ -146,12 +161,12 @@ async fn join_and_leave(strategy: &str) {
     let second = Follower::start(&world, options).await;
     // Sends on until the second consumer has had its share, which needs a rebalance.
     let mut sent = 3_000;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while sent < 20_000 && Instant::now() < deadline {
+    until("the second consumer", async || {
         broker.send(sent, 200);
         sent += 200;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        sent >= 10_000 && second.stored.0.load(Ordering::SeqCst) > 0
+    })
+    .await;
     let second = second.stop().await;
     broker.send(sent, 1_000);
     sent += 1_000;

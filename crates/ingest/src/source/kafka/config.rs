@@ -9,13 +9,18 @@ use rdkafka::config::RDKafkaLogLevel;
 use crate::{IngestError, Mode};
 
 /// Properties that this source sets itself, and why.
-const OURS: [(&str, &str); 5] = [
+const OURS: [(&str, &str); 4] = [
     ("enable.auto.commit", "false: offsets are committed with the rows, in the table"),
     ("enable.auto.offset.store", "false: offsets are committed with the rows, in the table"),
     ("auto.offset.reset", "error: a gap must never pass in silence"),
-    ("enable.partition.eof", "true: `--once` ends there"),
     ("isolation.level", "read_committed: rows of aborted transactions never happened"),
 ];
+
+/// Whether the client tells of ends of partitions: see `messages.rs`.
+fn ends(mode: Mode) -> (&'static str, &'static str) {
+    let (once, follow) = ("true: `--once` ends there", "false: reading goes on behind an end");
+    ("enable.partition.eof", if mode == Mode::Once { once } else { follow })
+}
 
 /// Properties that differ from librdkafka's own defaults unless the user sets them.
 const DEFAULTS: [(&str, &str); 9] = [
@@ -62,7 +67,7 @@ pub(super) fn client(
     for (key, value) in properties {
         client.set(key, value);
     }
-    for (key, expected) in OURS {
+    for (key, expected) in OURS.into_iter().chain([ends(mode)]) {
         let ours = expected.split(':').next().unwrap_or(expected);
         if let Some(value) = properties.get(key).filter(|value| *value != ours) {
             return Err(IngestError::Option {

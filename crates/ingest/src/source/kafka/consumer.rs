@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use schema::KafkaSpec;
 use store::{Lake, Snapshot};
 
@@ -15,9 +16,10 @@ use super::checker::Checker;
 use super::client::Client;
 use super::config::refresh_interval;
 use super::context::{Change, Context, give_back, take_unread};
+use super::messages::Batch;
 use super::not_yet::{NotYet, Trouble, failed};
 use super::ownership::names;
-use super::partitions::{Partitions, Taken, TopicPartition};
+use super::partitions::{Partitions, TopicPartition};
 use super::schemas::Wait;
 use super::topics::Topics;
 use crate::registry::Registry;
@@ -70,8 +72,10 @@ pub(super) struct Reader {
     subscribed: Vec<Arc<str>>,
     /// When topics are looked for again.
     look_at: Instant,
-    /// Error events that came while the loop waited for something.
+    /// Errors that came and were not looked into.
     pub(super) late: Vec<Trouble>,
+    /// Whether partitions have to be placed anew, because messages were forgotten.
+    pub(super) astray: bool,
     /// When the broker refused us first and last, with no message since.
     pub(super) refused: Option<(Instant, Instant)>,
     /// What the broker or the client said last, with no message since.
@@ -99,6 +103,7 @@ impl Reader {
             subscribed: Vec::new(),
             look_at: Instant::now(),
             late: Vec::new(),
+            astray: false,
             refused: None,
             trouble: None,
             said: BTreeMap::new(),
@@ -221,38 +226,73 @@ impl Reader {
         if self.env.stop.load(Ordering::Relaxed) {
             return Err(SourceError::Closed);
         }
-        // The first poll may wait, the others take what is there; the clock is read once for all of them.
-        let mut wait = POLL;
-        for _ in 0..10_000 {
-            match self.poll(wait) {
-                None => break,
-                Some(Ok(Taken::More)) => self.is_well(),
-                Some(Ok(Taken::Full(partition))) => {
-                    self.hand_on_partition(&partition, Wait::Patiently)?;
-                    if self.consumer.context().has_changes() {
-                        break;
-                    }
-                }
-                Some(Err(trouble)) => self.look_into(trouble)?,
-            }
-            wait = Duration::ZERO;
-        }
+        let full = self.gather();
         self.same_topics()?;
         for trouble in std::mem::take(&mut self.late) {
             self.look_into(trouble)?;
+        }
+        if std::mem::take(&mut self.astray) {
+            self.place_anew()?;
+        }
+        for partition in full {
+            self.hand_on_partition(&partition, Wait::Patiently)?;
         }
         self.hand_on(self.env.hand_on_after)?;
         self.tell_broker();
         Ok(())
     }
 
-    /// Takes a message, or hears an error, that comes within `wait`.
-    pub(super) fn poll(&mut self, wait: Duration) -> Option<Result<Taken, Trouble>> {
+    /// Takes the messages that wait, hears everything else that the client says, and gathers the messages. Gives the partitions
+    /// whose batches are full.
+    ///
+    /// What was said before a message may be heard after it was taken. If it says that a topic was made anew, nobody knows of
+    /// which of the two topics the messages are. And if there is a message among the events, because the client lost a
+    /// partition and found it again between being told where to lead it and fetching it, it stands before those that were
+    /// taken. In both cases they are forgotten.
+    fn gather(&mut self) -> BTreeSet<TopicPartition> {
+        let mut full = BTreeSet::new();
+        let is_read = |key: &TopicPartition| self.reading.as_ref().is_none_or(|topic| *topic == key.topic);
+        self.partitions.resting().filter(is_read).for_each(|key| self.consumer.messages().lead(&key));
+        // Nobody else takes messages: without a partition there are none.
+        let is_idle = self.partitions.is_empty();
+        let taken = (!is_idle).then(|| self.consumer.messages().take(POLL));
+        if let Some(trouble) = self.hear(if is_idle { POLL } else { Duration::ZERO }) {
+            self.late.push(trouble);
+        }
+        while self.consumer.messages().events() > 0 {
+            let trouble = self.hear(Duration::ZERO);
+            self.late.extend(trouble);
+        }
+        if self.astray || self.consumer.context().is_recreated() {
+            return full;
+        }
+        for message in taken.iter().flat_map(Batch::iter) {
+            if message.is_end() {
+                self.at_end(message.partition());
+            } else if let Some(trouble) = message.trouble() {
+                self.late.push(trouble);
+                // The client's position stands behind the error: what follows it is read again.
+                if message.offset() >= 0 {
+                    self.astray = true;
+                    break;
+                }
+            } else {
+                full.extend(self.partitions.take(&message));
+                self.is_well();
+            }
+        }
+        full
+    }
+
+    /// Hears what the client has to say within `wait`: an error is returned, anything else is noted on the way.
+    pub(super) fn hear(&mut self, wait: Duration) -> Option<Trouble> {
         match self.consumer.poll(wait)? {
-            // Nobody knows of which of the two topics it is.
-            Ok(_) if self.consumer.context().is_recreated() => None,
-            Ok(message) => Some(Ok(self.partitions.take(&message))),
-            Err(error) => Some(Err(Trouble::new(error, self.consumer.context().take_reason()))),
+            Ok(_) | Err(KafkaError::PartitionEOF(_)) => {
+                tracing::debug!(stream = self.env.stream, "kafka: a message came among the events");
+                self.astray = true;
+                None
+            }
+            Err(error) => Some(Trouble::new(error, self.consumer.context().take_reason())),
         }
     }
 }

@@ -97,10 +97,9 @@ impl Reader {
         }
     }
 
-    /// Lets the client do its work for `wait` at most; a message that comes all the same is kept, and so is an error.
+    /// Lets the client do its work for `wait` at most. Messages stay where they are, and an error is kept.
     pub(super) fn serve(&mut self, wait: Duration) {
-        // A batch that is full is handed on when the loop comes to it.
-        if let Some(Err(trouble)) = self.poll(wait) {
+        if let Some(trouble) = self.hear(wait) {
             self.late.push(trouble);
         }
     }

@@ -12,6 +12,7 @@ mod context;
 mod first;
 mod hand_on;
 mod lag;
+mod messages;
 mod not_yet;
 mod ownership;
 mod partitions;
@@ -136,6 +137,7 @@ impl Source for KafkaSource {
                 max_record: self.contract.max_record,
                 headers: self.spec.headers,
                 schema_ids: self.spec.format.is_registered(),
+                buffers: Arc::default(),
             },
             client: self.client.clone(),
             hand_on_after: (self.settings.flush.interval / 4).min(Duration::from_millis(200)),

@@ -46,6 +46,9 @@ impl Reader {
 
     fn forget(&mut self, keys: &[TopicPartition]) {
         for key in keys {
+            if self.partitions.get(key).is_some() {
+                self.consumer.messages().leave(key);
+            }
             self.partitions.remove(key);
             self.left_out.remove(key);
         }
@@ -53,6 +56,7 @@ impl Reader {
 
     /// Commits what came, and places all partitions again.
     pub(super) fn place_anew(&mut self) -> Result<(), SourceError> {
+        self.astray = false;
         self.hand_on_at_once()?;
         let snapshot = self.env.out.blocking_settle(false)?;
         let keys = match &self.reading {
@@ -68,11 +72,18 @@ impl Reader {
 
     /// Has the client read these partitions from where they were placed.
     pub(super) fn assign(&mut self, keys: &[TopicPartition]) -> Result<(), SourceError> {
+        // Before the client fetches: it would hand messages out among its events.
+        let placed = keys.iter().filter(|key| self.partitions.get(key).is_some());
+        placed.for_each(|key| self.consumer.messages().lead(key));
         let done = match (self.consumer.rebalance_protocol(), self.env.mode) {
             (RebalanceProtocol::Cooperative, _) => self.consumer.incremental_assign(&self.list(keys)?),
             (_, Mode::Once) => self.consumer.assign(&self.list(keys)?),
             // What is assigned replaces all that was.
-            (_, Mode::Follow) => self.consumer.assign(&self.list(&self.partitions.keys())?),
+            (_, Mode::Follow) => {
+                let all = self.list(&self.partitions.keys())?;
+                self.partitions.begin_anew();
+                self.consumer.assign(&all)
+            }
         };
         done.map_err(|e| failed("taking partitions", &e).into())
     }

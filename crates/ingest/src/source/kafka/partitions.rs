@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
 use schema::{KafkaSpec, Tombstones};
 
+use super::messages::Received;
 use crate::source::log_batch::{LogBatch, Message};
 
 /// A partition of a topic.
@@ -45,12 +44,6 @@ impl Partition {
     pub fn is_done(&self) -> bool {
         self.end.is_none_or(|end| self.batch.next() >= end)
     }
-}
-
-/// What became of a message.
-pub(super) enum Taken {
-    More,
-    Full(TopicPartition),
 }
 
 /// All partitions of a reader, by topic and number.
@@ -113,11 +106,26 @@ impl Partitions {
         self.topics.values().flat_map(BTreeMap::values).map(|partition| partition.batch.next()).sum()
     }
 
-    /// Copies a message into its partition's batch. One of a partition that is not ours (any more) is dropped.
-    pub fn take(&mut self, message: &BorrowedMessage<'_>) -> Taken {
+    pub fn is_empty(&self) -> bool {
+        self.topics.values().all(BTreeMap::is_empty)
+    }
+
+    /// Those of which no message came since they were placed, or assigned anew.
+    pub fn resting(&self) -> impl Iterator<Item = TopicPartition> {
+        self.iter().filter(|(_, partition)| !partition.is_moving).map(|(key, _)| key)
+    }
+
+    /// Notes that the client begins all of them anew.
+    pub fn begin_anew(&mut self) {
+        self.topics.values_mut().flat_map(BTreeMap::values_mut).for_each(|partition| partition.is_moving = false);
+    }
+
+    /// Copies a message into its partition's batch; the partition, if that is full now. A message of a partition that is not ours
+    /// (any more) is dropped.
+    pub fn take(&mut self, message: &Received<'_>) -> Option<TopicPartition> {
         let topic = self.only.as_deref().unwrap_or_else(|| message.topic());
         let id = message.partition();
-        let Some(partition) = self.topics.get_mut(topic).and_then(|ids| ids.get_mut(&id)) else { return Taken::More };
+        let partition = self.topics.get_mut(topic).and_then(|ids| ids.get_mut(&id))?;
         let offset = message.offset();
         partition.is_moving = true;
         match partition.end {
@@ -127,32 +135,29 @@ impl Partitions {
                 partition.batch.skip_to(offset + 1)
             }
             _ => {
-                let millis = message.timestamp().to_millis();
-                let arrived_at_us = millis.map_or_else(|| chrono::Utc::now().timestamp_micros(), |ms| ms * 1000);
+                let arrived_at_us =
+                    message.millis().map_or_else(|| chrono::Utc::now().timestamp_micros(), |ms| ms * 1000);
                 let (key, payload) = (message.key(), message.payload());
                 let is_new = partition.batch.push(&Message { offset, arrived_at_us, key, payload });
-                if is_new
-                    && partition.batch.keeps_headers()
-                    && let Some(headers) = message.headers()
-                {
-                    take_headers(headers, &mut partition.batch);
+                if is_new && partition.batch.keeps_headers() {
+                    take_headers(message, &mut partition.batch);
                 }
             }
         }
         if !partition.batch.is_full() {
-            return Taken::More;
+            return None;
         }
-        let found = self.topics.get_key_value(topic).map(|(topic, _)| Arc::clone(topic));
-        found.map_or(Taken::More, |topic| Taken::Full(TopicPartition { topic, id }))
+        let (topic, _) = self.topics.get_key_value(topic)?;
+        Some(TopicPartition { topic: Arc::clone(topic), id })
     }
 }
 
-/// Adds the headers of the message that was taken last. rdkafka 0.39 panics at a name that is not UTF-8, which the protocol
-/// does not rule out: such a header has neither name nor value.
-fn take_headers(headers: &BorrowedHeaders, batch: &mut LogBatch) {
-    for index in 0..headers.count() {
-        match catch_unwind(AssertUnwindSafe(|| headers.get(index))) {
-            Ok(header) => batch.push_header(Some(header.key), header.value),
+/// Adds the headers of the message that was taken last. The protocol does not rule out a name that is not UTF-8: such a
+/// header has neither name nor value.
+fn take_headers(message: &Received<'_>, batch: &mut LogBatch) {
+    for (name, value) in message.headers() {
+        match std::str::from_utf8(name) {
+            Ok(name) => batch.push_header(Some(name), value),
             Err(_) => batch.push_header(None, None),
         }
     }

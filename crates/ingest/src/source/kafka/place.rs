@@ -196,7 +196,7 @@ impl Reader {
     }
 
     fn batch(&self, log: &Log<'_>, partition: &TopicPartition, place: (Option<i64>, i64)) -> LogBatch {
-        LogBatch::new(&self.cluster, &log.name, partition.id, place, self.env.keep)
+        LogBatch::new(&self.cluster, &log.name, partition.id, place, self.env.keep.clone())
     }
 
     /// Compares the messages before the position with what is stored.

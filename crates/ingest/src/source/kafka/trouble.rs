@@ -40,10 +40,6 @@ impl Reader {
     pub(super) fn look_into(&mut self, Trouble { error, reason }: Trouble) -> Result<(), SourceError> {
         let wrong = || IngestError::Kafka { context: "reading".to_owned(), reason: reason.clone() };
         match error {
-            KafkaError::PartitionEOF(id) => {
-                self.at_end(id);
-                Ok(())
-            }
             KafkaError::MessageConsumptionFatal(_) => Err(wrong().into()),
             _ if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => self.out_of_range(),
             _ if error.rdkafka_error_code().is_some_and(|code| UNREADABLE.contains(&code)) => Err(wrong().into()),
@@ -191,7 +187,7 @@ impl Reader {
 
     /// Notes that the end of a partition of the topic that is read was reached: markers of transactions, and messages
     /// that were aborted or compacted away, may lie before it.
-    fn at_end(&mut self, id: i32) {
+    pub(super) fn at_end(&mut self, id: i32) {
         let Some(topic) = self.reading.clone() else { return };
         let partition = self.partitions.get_mut(&TopicPartition { topic, id });
         if let Some((partition, end)) = partition.and_then(|partition| partition.end.map(|end| (partition, end))) {
