@@ -1,19 +1,20 @@
-//! What other engines read from a lake, and what the store reads: rows, and sums of the numeric columns.
+//! What other engines read from a lake, and what the store reads: rows, sums of the numeric columns, and how much the lists
+//! hold.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use schema::{Layer, TableName};
 use store::{Lake, LakeOptions};
 
-/// By table (its folder within the lake) and measure (`rows`, `sum(column)`): the value as text without zeros at its end,
-/// empty for null.
+/// By table (its folder within the lake) and measure: `rows`, `sum(column)`, of lists of structs `elements(column)`, and
+/// `values(column.field)`, those that are not null. The value is a text without zeros at its end, empty for null.
 pub type Answers = BTreeMap<(String, String), String>;
 
 /// An engine that reads Delta tables, as a script under `tests/interop` and an environment of `benches/peers/setup.sh`.
@@ -130,8 +131,38 @@ pub async fn ours(path: &Path) -> Result<Answers> {
             let text = if column.is_null(0) { String::new() } else { array_value_to_string(column, 0)? };
             answers.insert((folder.clone(), measure), without_zeros(&text));
         }
+        for field in snapshot.schema().fields() {
+            let Some(parts) = list_of(field.data_type()) else { continue };
+            let rows = session.read_table(snapshot.provider())?.select_columns(&[field.name()])?.collect().await?;
+            for (measure, count) in held(field.name(), parts, &rows) {
+                answers.insert((folder.clone(), measure), count.to_string());
+            }
+        }
     }
     Ok(answers)
+}
+
+/// The fields of the structs that a column lists.
+fn list_of(kind: &DataType) -> Option<&Fields> {
+    let DataType::List(element) = kind else { return None };
+    let DataType::Struct(parts) = element.data_type() else { return None };
+    Some(parts)
+}
+
+/// How much the lists of a column hold, by measure.
+fn held(column: &str, parts: &Fields, rows: &[RecordBatch]) -> BTreeMap<String, usize> {
+    let elements = format!("elements({column})");
+    let values = |part: &str| format!("values({column}.{part})");
+    let none = parts.iter().map(|part| (values(part.name()), 0));
+    let mut held: BTreeMap<String, usize> = none.chain([(elements.clone(), 0)]).collect();
+    for list in rows.iter().flat_map(|batch| batch.column(0).as_list::<i32>().iter().flatten()) {
+        *held.entry(elements.clone()).or_default() += list.len();
+        let list = list.as_struct();
+        for (part, column) in parts.iter().zip(list.columns()) {
+            *held.entry(values(part.name())).or_default() += column.len() - column.null_count();
+        }
+    }
+    held
 }
 
 /// The scale at which a numeric column is summed; `None` for other columns.

@@ -30,9 +30,32 @@ fn columns() -> SchemaRef {
         Field::new("flag", DataType::Boolean, true),
         Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
         Field::new("items", DataType::List(Arc::new(Field::new("element", DataType::Struct(item()), true))), true),
+        Field::new("headers", DataType::List(Arc::new(Field::new("element", DataType::Struct(header()), true))), true),
         Field::new("status", DataType::Utf8, true),
         Field::new("day", DataType::Date32, true),
     ]))
+}
+
+/// As `_headers` has them.
+fn header() -> Fields {
+    Fields::from(vec![Field::new("key", DataType::Utf8, true), Field::new("value", DataType::Binary, true)])
+}
+
+/// Of one row in three none, of the others none to four, of which some have no name and some no value.
+fn headers(ids: impl Iterator<Item = i64> + Clone) -> ListArray {
+    let count = |id: i64| (id % 5) as usize;
+    let each = ids.clone().flat_map(|id| (0..count(id)).map(move |n| id + n as i64));
+    let structs = StructArray::new(
+        header(),
+        vec![
+            Arc::new(StringArray::from_iter(each.clone().map(|n| (n % 7 != 0).then(|| format!("h{n}"))))) as ArrayRef,
+            Arc::new(BinaryArray::from_iter(each.map(|n| (n % 3 != 0).then(|| n.to_le_bytes())))),
+        ],
+        None,
+    );
+    let nulls = ids.clone().map(|id| id % 3 != 0).collect::<Vec<bool>>();
+    let element = Arc::new(Field::new("element", DataType::Struct(header()), true));
+    ListArray::new(element, OffsetBuffer::from_lengths(ids.map(count)), Arc::new(structs), Some(nulls.into()))
 }
 
 fn item() -> Fields {
@@ -75,6 +98,7 @@ fn rows(run: i64) -> Result<RecordBatch> {
             .with_timezone("UTC"),
         ),
         Arc::new(lists),
+        Arc::new(headers(ids())),
         Arc::new(StringArray::from_iter(ids().map(|id| some(id, 4).map(|id| status[id as usize % 3])))),
         Arc::new(Date32Array::from_iter(ids().map(|id| some(id, 25).map(|id| 19_700 + (id % 2) as i32)))),
     ];
@@ -179,6 +203,9 @@ async fn widen(table: &Table) -> Result<()> {
     Ok(())
 }
 
+/// What the lists of 150 rows hold: see [`headers`] and [`rows`].
+const LISTED: [&str; 4] = ["200", "173", "150", "125"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_engines_read_what_the_store_writes() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -186,6 +213,10 @@ async fn other_engines_read_what_the_store_writes() -> Result<()> {
     let expected = ours(folder.path()).await?;
     let rows = |table: &str| expected.get(&(table.to_owned(), "rows".to_owned())).map(String::as_str);
     assert_eq!(rows("bronze/empty"), Some("0"));
+    let appended =
+        |measure: &str| expected.get(&("bronze/appended".to_owned(), measure.to_owned())).map(String::as_str);
+    let lists = ["elements(headers)", "values(headers.key)", "values(headers.value)", "values(items.sku)"];
+    assert_eq!(lists.map(appended), LISTED.map(Some));
     assert_eq!(rows("bronze/appended"), Some("150"));
     assert_eq!(rows("silver/replaced"), Some("50"));
     assert_eq!(rows("silver/hundred"), Some("5050"));

@@ -12,7 +12,14 @@ answers = Answers()
 for name, path in tables(sys.argv[1]):
     scan = f"delta_scan('{path}')"
     kinds = db.execute(f"describe select * from {scan}").fetchall()
+    relation = db.sql(f"select * from {scan}")
     numeric = [c for c, kind, *_ in kinds if kind.startswith("DECIMAL") or kind in ("INTEGER", "BIGINT", "SMALLINT", "TINYINT")]
     sums = "".join(f', sum("{c}")' for c in numeric)
     row = db.execute(f"select count(*){sums} from {scan}").fetchone()
-    answers.table(name, row[0], dict(zip(numeric, row[1:])))
+    lists = {}
+    for column, kind in [(c, t) for c, t in zip(relation.columns, relation.types) if t.id == "list" and t.children[0][1].id == "struct"]:
+        lists[f"elements({column})"] = f'sum(len("{column}"))'
+        for field, _ in kind.children[0][1].children:
+            lists[f"values({column}.{field})"] = f'sum(len(list_filter("{column}", x -> x."{field}" is not null)))'
+    held = db.execute(f"select {', '.join(lists.values())} from {scan}").fetchone() if lists else []
+    answers.table(name, row[0], dict(zip(numeric, row[1:])), dict(zip(lists, held)))

@@ -12,4 +12,11 @@ for name, path in tables(sys.argv[1]):
     # Polars gives 0 for the sum of no values, SQL null.
     sums = [pl.when(pl.col(c).count() > 0).then(w.sum()).alias(c) for c, w in zip(numeric, wide)]
     row = frame.select([pl.len().alias("_rows_"), *sums]).collect().row(0)
-    answers.table(name, row[0], dict(zip(numeric, row[1:])))
+    lists = {}
+    for column, kind in frame.collect_schema().items():
+        if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
+            rows = frame.select(column).filter(pl.col(column).list.len() > 0).collect()
+            elements = rows[column].explode()
+            lists[f"elements({column})"] = len(elements)
+            lists |= {f"values({column}.{f.name})": elements.struct.field(f.name).count() for f in kind.inner.fields}
+    answers.table(name, row[0], dict(zip(numeric, row[1:])), lists)

@@ -1,7 +1,7 @@
 """Spark with Delta reads every table of a lake. usage: read_spark.py LAKE JARS (a folder with the Delta jars)"""
 import glob, os, sys
 from pyspark.sql import SparkSession
-from pyspark.sql.types import ByteType, DecimalType, IntegerType, LongType, ShortType
+from pyspark.sql.types import ArrayType, ByteType, DecimalType, IntegerType, LongType, ShortType, StructType
 from tables import Answers, tables
 
 lake, jars = sys.argv[1:3]
@@ -21,5 +21,13 @@ for name, path in tables(lake):
     wide = [f"cast(`{f.name}` as decimal(38,{f.dataType.scale if isinstance(f.dataType, DecimalType) else 0}))"
             for f in frame.schema.fields if f.name in numeric]
     row = frame.selectExpr("count(*)", *[f"sum({w})" for w in wide]).collect()[0]
-    answers.table(name, row[0], dict(zip(numeric, row[1:])))
+    lists = {}
+    for column in [f for f in frame.schema.fields if isinstance(f.dataType, ArrayType) and isinstance(f.dataType.elementType, StructType)]:
+        # The size of null is -1.
+        lists[f"elements({column.name})"] = f"sum(if(`{column.name}` is null, 0, size(`{column.name}`)))"
+        for field in column.dataType.elementType.fields:
+            kept = f"filter(`{column.name}`, x -> x.`{field.name}` is not null)"
+            lists[f"values({column.name}.{field.name})"] = f"sum(if(`{column.name}` is null, 0, size({kept})))"
+    held = frame.selectExpr(*lists.values()).collect()[0] if lists else []
+    answers.table(name, row[0], dict(zip(numeric, row[1:])), dict(zip(lists, held)))
 spark.stop()

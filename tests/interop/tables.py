@@ -22,13 +22,16 @@ def show(value):
 
 
 class Answers:
-    """One line a table and measure: table, measure (`rows`, or `sum(column)` of a numeric column), value."""
+    """One line a table and measure: table, measure, value. Measures are `rows`, `sum(column)` of a numeric column, and of
+    lists of structs `elements(column)` and `values(column.field)`, those that are not null."""
 
     def __init__(self):
         self.out = csv.writer(sys.stdout, lineterminator="\n")
         self.out.writerow(["table", "measure", "value"])
 
-    def table(self, name, rows, sums):
+    def table(self, name, rows, sums, lists):
         self.out.writerow([name, "rows", rows])
+        for measure, value in sorted(lists.items()):
+            self.out.writerow([name, measure, show(value or 0)])
         for column, value in sorted(sums.items()):
             self.out.writerow([name, f"sum({column})", show(value)])
