@@ -26,6 +26,9 @@ const OUTPUTS: [(&str, &str); 4] = [
     ("minute", "SELECT w, store_id, n, rev FROM gold.minute"),
 ];
 
+/// The job's own models: the built-in ones, which lie beside a project's, would refine the same stream into theirs.
+const MODELS: [&str; 4] = ["silver.sales", "gold.daily", "gold.product", "gold.minute"];
+
 /// As many threads as the peer's script takes.
 pub(super) const TWO_THREADS: [&str; 2] = ["--set", "limits.threads=2"];
 
@@ -56,7 +59,8 @@ pub fn run(settings: &Settings, events: u64) -> Result<()> {
         let input = format!("sales_transactions={}", file.display());
         let ingest =
             child::run(smelt.on(&project, &lake).args(TWO_THREADS).args(["ingest", "--input", &input, "--once"]))?;
-        let refine = child::run(smelt.on(&project, &lake).args(TWO_THREADS).arg("refine"))?;
+        let selected = MODELS.iter().flat_map(|model| ["--select", model]);
+        let refine = child::run(smelt.on(&project, &lake).args(TWO_THREADS).arg("refine").args(selected))?;
         let phases = format!("ingest {:.2} refine {:.2} s", ingest.wall_s, refine.wall_s);
         let run = ingest.then(refine);
         report.row(row(pair, "smelt", &run, &phases));
