@@ -164,7 +164,7 @@ async fn join_and_leave(strategy: &str) {
     until("the second consumer", async || {
         broker.send(sent, 200);
         sent += 200;
-        sent >= 10_000 && second.stored.0.load(Ordering::SeqCst) > 0
+        sent >= 20_000 && second.stored.0.load(Ordering::SeqCst) > 0
     })
     .await;
     let second = second.stop().await;

@@ -226,7 +226,7 @@ impl Reader {
         if self.env.stop.load(Ordering::Relaxed) {
             return Err(SourceError::Closed);
         }
-        let full = self.gather();
+        self.gather()?;
         self.same_topics()?;
         for trouble in std::mem::take(&mut self.late) {
             self.look_into(trouble)?;
@@ -234,23 +234,19 @@ impl Reader {
         if std::mem::take(&mut self.astray) {
             self.place_anew()?;
         }
-        for partition in full {
-            self.hand_on_partition(&partition, Wait::Patiently)?;
-        }
         self.hand_on(self.env.hand_on_after)?;
         self.tell_broker();
         Ok(())
     }
 
-    /// Takes the messages that wait, hears everything else that the client says, and gathers the messages. Gives the partitions
-    /// whose batches are full.
+    /// Takes the messages that wait, hears everything else that the client says, and gathers the messages; full batches are
+    /// handed on.
     ///
     /// What was said before a message may be heard after it was taken. If it says that a topic was made anew, nobody knows of
     /// which of the two topics the messages are. And if there is a message among the events, because the client lost a
     /// partition and found it again between being told where to lead it and fetching it, it stands before those that were
     /// taken. In both cases they are forgotten.
-    fn gather(&mut self) -> BTreeSet<TopicPartition> {
-        let mut full = BTreeSet::new();
+    fn gather(&mut self) -> Result<(), SourceError> {
         let is_read = |key: &TopicPartition| self.reading.as_ref().is_none_or(|topic| *topic == key.topic);
         self.partitions.resting().filter(is_read).for_each(|key| self.consumer.messages().lead(&key));
         // Nobody else takes messages: without a partition there are none.
@@ -264,7 +260,7 @@ impl Reader {
             self.late.extend(trouble);
         }
         if self.astray || self.consumer.context().is_recreated() {
-            return full;
+            return Ok(());
         }
         for message in taken.iter().flat_map(Batch::iter) {
             if message.is_end() {
@@ -277,11 +273,15 @@ impl Reader {
                     break;
                 }
             } else {
-                full.extend(self.partitions.take(&message));
+                let full = self.partitions.take(&message);
                 self.is_well();
+                // While the group waits for an answer, a schema registry is not asked again for each message that is left.
+                if let Some(full) = full.filter(|_| !self.consumer.context().has_changes()) {
+                    self.hand_on_partition(&full, Wait::Patiently)?;
+                }
             }
         }
-        full
+        Ok(())
     }
 
     /// Hears what the client has to say within `wait`: an error is returned, anything else is noted on the way.
