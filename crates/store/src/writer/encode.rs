@@ -19,10 +19,10 @@ use crate::meta::TableMeta;
 
 /// Rows that are looked at to choose encodings.
 const SAMPLE: usize = 2048;
-/// Above this share of distinct values a column of text has no dictionary,
-const PLAIN_DISTINCT: f64 = 0.6;
-/// and above this one a column of numbers or times.
-const PACKED_DISTINCT: f64 = 0.1;
+/// How texts are encoded, and the share of distinct values above which they have no dictionary.
+const TEXT: (Encoding, f64) = (Encoding::DELTA_LENGTH_BYTE_ARRAY, 0.6);
+/// How whole numbers and times are: packed differences are cheap, so that a dictionary is only worth it for few values.
+const PACKED: (Encoding, f64) = (Encoding::DELTA_BINARY_PACKED, 0.1);
 /// Bounds in footers are cut to this many bytes (the upper one rounded up, by the Parquet writer).
 const BOUND_BYTES: usize = 32;
 
@@ -100,18 +100,21 @@ impl Layout {
     }
 }
 
-/// A dictionary where values repeat; where they do not, building one is the most expensive part of encoding, so plain
-/// text, and packed differences for whole numbers and times.
+/// A dictionary where values repeat; where they do not, building one is the most expensive part of encoding, so packed
+/// differences for whole numbers and times, and texts with their lengths apart: plain ones have a length before each, four
+/// bytes that make zstd look for matches where there is nothing but literals. For identifiers of 34 characters that took
+/// it 160 to 215 nanoseconds each instead of 50 to 60, and half as much again to read (level 1, pages of 4,000 to 25,000).
 fn choose_encoding(
     properties: WriterPropertiesBuilder,
     path: Vec<String>,
     kind: &DataType,
     sample: Option<&ArrayRef>,
 ) -> WriterPropertiesBuilder {
-    let packs = match kind {
-        DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..) => true,
-        DataType::Decimal128(precision, _) => *precision <= 18,
-        DataType::Utf8 | DataType::Binary => false,
+    // Also what a dictionary that grew too large falls back to.
+    let (encoding, dictionary_up_to) = match kind {
+        DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..) => PACKED,
+        DataType::Decimal128(precision, _) if *precision <= 18 => PACKED,
+        DataType::Utf8 | DataType::Binary => TEXT,
         DataType::Struct(fields) => {
             let sample = sample.and_then(|values| values.as_struct_opt());
             return fields.iter().enumerate().fold(properties, |properties, (at, field)| {
@@ -122,17 +125,11 @@ fn choose_encoding(
         _ => return properties,
     };
     let column = ColumnPath::new(path);
-    let mut properties = properties;
-    if packs {
-        // Also what a dictionary that grew too large falls back to.
-        properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
+    let properties = properties.set_column_encoding(column.clone(), encoding);
+    match sample.and_then(distinct) {
+        Some(share) if share > dictionary_up_to => properties.set_column_dictionary_enabled(column, false),
+        _ => properties,
     }
-    // Packed differences are cheap, so that a dictionary is only worth it for few values.
-    let most = if packs { PACKED_DISTINCT } else { PLAIN_DISTINCT };
-    if sample.is_some_and(|values| distinct(values).is_some_and(|share| share > most)) {
-        properties = properties.set_column_dictionary_enabled(column, false);
-    }
-    properties
 }
 
 /// The share of the first values that are distinct, if that can be told.
