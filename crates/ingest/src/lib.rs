@@ -20,6 +20,7 @@
 //! ```
 
 mod bronze;
+mod buffers;
 pub mod decode;
 mod decoders;
 mod error;

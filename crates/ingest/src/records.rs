@@ -16,6 +16,13 @@ pub const HEADER_KEPT: usize = 4 * 1024;
 /// The most bytes that a batch may hold; keeps every Arrow string column within its 32-bit offsets.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024 * 1024;
 
+/// Bytes after which a source hands a batch on. Larger ones leave the cores' caches before they are decoded and written, and
+/// their memory the process before it is used again.
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
+
+/// Records after which a source hands a batch on.
+pub(crate) const BATCH_RECORDS: usize = 8 * 1024;
+
 /// Records of one source and partition, in order, undecoded.
 ///
 /// `ranges`, `offsets` and (if present) `keys` have one entry a record. Memory is that of `bytes`, which is shared.

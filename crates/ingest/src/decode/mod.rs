@@ -29,6 +29,8 @@ pub use registered::{Framing, Known};
 pub(crate) use reject::CUT;
 pub use split::Splitter;
 
+use crate::records::{BATCH_BYTES, BATCH_RECORDS};
+
 /// Why decoding stopped. A bad *record* is never an error: it is a quarantined row.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -112,15 +114,15 @@ pub struct Origin {
 /// How large a batch of a [`Splitter`] grows before it is handed out.
 #[derive(Debug, Clone, Copy)]
 pub struct SplitLimits {
-    /// Records; default 32,768.
+    /// Records; default 8,192.
     pub records: usize,
-    /// Bytes; default 8 MiB. A single record may exceed it, up to the contract's `max_record`.
+    /// Bytes; default 1 MiB. A single record may exceed it, up to the contract's `max_record`.
     pub bytes: usize,
 }
 
 impl Default for SplitLimits {
     fn default() -> Self {
-        SplitLimits { records: 32 * 1024, bytes: 8 * 1024 * 1024 }
+        SplitLimits { records: BATCH_RECORDS, bytes: BATCH_BYTES }
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use schema::{Contract, Format};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::csv::CsvHeader;
 use super::{FileEnd, HeaderError, Origin, SplitLimits};
+use crate::buffers::Buffers;
 use crate::records::{ArrivedAt, MAX_BATCH_BYTES, OVERSIZE_KEPT, Oversize, RawBatch};
 
 /// A chunk is taken in pieces of this size, so that a large one does not sit in memory twice.
@@ -51,6 +51,7 @@ pub struct Splitter {
     /// Quotes without an end so far.
     given_up: u32,
     ready: VecDeque<RawBatch>,
+    buffers: Arc<Buffers>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,7 @@ impl Splitter {
             last_byte: None,
             given_up: 0,
             ready: VecDeque::new(),
+            buffers: Arc::default(),
         }
     }
 
@@ -233,7 +235,11 @@ impl Splitter {
             range.end -= 1;
         }
         let line = self.line;
-        self.line += 1 + memchr::memchr_iter(b'\n', &self.buffer[range.clone()]).count() as i64;
+        self.line += 1;
+        if matches!(self.format, Format::Csv { .. }) {
+            // Those within quotes.
+            self.line += memchr::memchr_iter(b'\n', &self.buffer[range.clone()]).count() as i64;
+        }
         match self.format {
             Format::Csv { delimiter } if self.header.is_none() => {
                 let header = CsvHeader::read(&self.buffer[range], &self.contract, delimiter)?;
@@ -327,22 +333,21 @@ impl Splitter {
 
     /// Hands out the complete records as a batch; the record under construction moves to a new buffer.
     fn cut(&mut self) {
-        let rest = self.buffer.split_off(self.start);
-        let mut bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(rest.len() + PIECE));
-        self.buffer.extend_from_slice(&rest);
+        let mut next = self.buffers.take(self.buffer.len());
+        next.extend_from_slice(&self.buffer[self.start..]);
+        self.buffer.truncate(self.start);
+        let bytes = std::mem::replace(&mut self.buffer, next);
         self.scanned -= self.start;
         self.start = 0;
-        if self.ranges.is_empty() {
+        let records = self.ranges.len();
+        if records == 0 {
+            self.buffers.put(bytes);
             return;
         }
-        self.buffer.reserve(bytes.len());
-        if bytes.len() < bytes.capacity() / 2 {
-            bytes.shrink_to_fit();
-        }
         self.ready.push_back(RawBatch {
-            bytes: Bytes::from(bytes),
-            ranges: std::mem::take(&mut self.ranges),
-            offsets: std::mem::take(&mut self.offsets),
+            bytes: self.buffers.lend(bytes),
+            ranges: std::mem::replace(&mut self.ranges, Vec::with_capacity(records)),
+            offsets: std::mem::replace(&mut self.offsets, Vec::with_capacity(records)),
             source: self.origin.source.clone(),
             partition: self.origin.partition,
             arrived_at: ArrivedAt::All(self.origin.arrived_at),

@@ -2,24 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Begins, Event, Reached};
+use crate::buffers::Buffers;
 use crate::decode::{Framing, schema_id};
-use crate::records::{ArrivedAt, MessageHeaders, OVERSIZE_KEPT, Oversize, RawBatch};
-
-/// Bytes after which a batch is handed on.
-const FULL_BYTES: usize = 1 << 20;
-/// Records after which a batch is handed on.
-const FULL_RECORDS: usize = 8 * 1024;
-
-/// Buffers that are kept for the batches to come.
-const KEPT_BUFFERS: usize = 4;
-/// The largest buffer that is kept.
-const KEPT_BYTES: usize = 2 * FULL_BYTES;
+use crate::records::{ArrivedAt, BATCH_BYTES, BATCH_RECORDS, MessageHeaders, OVERSIZE_KEPT, Oversize, RawBatch};
 
 /// A message as a source sees it.
 pub(super) struct Message<'a> {
@@ -28,47 +18,6 @@ pub(super) struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// A message without a payload is an empty record.
     pub payload: Option<&'a [u8]>,
-}
-
-/// Buffers of batches that were decoded. Memory that is new to the process costs more than to copy the messages into it.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
-
-impl Buffers {
-    /// An empty buffer.
-    fn take(&self, capacity: usize) -> Vec<u8> {
-        self.lock().pop().unwrap_or_else(|| Vec::with_capacity(capacity))
-    }
-
-    fn put(&self, mut buffer: Vec<u8>) {
-        let mut kept = self.lock();
-        if kept.len() < KEPT_BUFFERS && buffer.capacity() <= KEPT_BYTES {
-            buffer.clear();
-            kept.push(buffer);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A buffer that goes back when nobody reads it any more.
-struct Lent {
-    buffer: Vec<u8>,
-    home: Arc<Buffers>,
-}
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        self.home.put(std::mem::take(&mut self.buffer));
-    }
 }
 
 /// What is kept of messages, and where.
@@ -201,7 +150,7 @@ impl LogBatch {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Range<u32> {
-        // A batch is handed on long before 4 GiB: see `FULL_BYTES` and the broker's limit on a message.
+        // A batch is handed on long before 4 GiB: see `BATCH_BYTES` and the broker's limit on a message.
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
         start..self.bytes.len() as u32
@@ -209,7 +158,7 @@ impl LogBatch {
 
     /// Whether it is large enough to be handed on.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= FULL_BYTES || self.offsets.len() >= FULL_RECORDS
+        self.bytes.len() >= BATCH_BYTES || self.offsets.len() >= BATCH_RECORDS
     }
 
     /// Takes what was gathered, with the position behind it; `None` if nothing was. `framing` tells of all
@@ -230,10 +179,10 @@ impl LogBatch {
         self.schema_ids.clear();
         let keys = std::mem::take(&mut self.keys);
         let capacity = self.bytes.len();
-        let home = Arc::clone(&self.keep.buffers);
-        let buffer = std::mem::replace(&mut self.bytes, home.take(capacity));
+        let buffers = &self.keep.buffers;
+        let buffer = std::mem::replace(&mut self.bytes, buffers.take(capacity));
         let raw = RawBatch {
-            bytes: Bytes::from_owner(Lent { buffer, home }),
+            bytes: buffers.lend(buffer),
             ranges: std::mem::take(&mut self.ranges),
             offsets: std::mem::take(&mut self.offsets),
             source: Arc::clone(&self.source),

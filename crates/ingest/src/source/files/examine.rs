@@ -16,8 +16,8 @@ use crate::{FileOutcome, IngestError};
 /// Files up to this size are read whole before anything of them is decoded.
 pub(super) const SMALL: u64 = 8 << 20;
 
-/// Bytes read at a time from a larger file.
-pub(super) const BLOCK: usize = 4 << 20;
+/// Bytes read at a time from a larger file: they are hashed and cut into records while they are in a core's cache.
+pub(super) const BLOCK: usize = 256 << 10;
 
 /// Files that are judged by one job.
 const JOB_FILES: usize = 64;
@@ -173,7 +173,7 @@ fn judge(raw: Box<dyn Read + Send>, first: [u8; 4], found: &Found, contract: Opt
         Some(files) => format_of(&found.path, &files.format),
         None => format_of(&found.path, &Format::Ndjson),
     };
-    let block = (256 << 10).min(usize::try_from(found.size.max(64)).unwrap_or(256 << 10) * 4);
+    let block = BLOCK.min(usize::try_from(found.size.max(64)).unwrap_or(BLOCK) * 4);
     match judge_text(text, Head::new(contract, format), block) {
         Ok(verdict) => verdict,
         Err(error) if compression == Compression::None => Verdict::Unreadable(plain(&error)),

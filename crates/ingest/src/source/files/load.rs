@@ -167,7 +167,7 @@ fn small(env: &LoadEnv, entry: &Entry, bytes: Bytes) -> Result<(), Failure> {
     } else {
         let raw = Box::new(Cursor::new(bytes));
         let text = compression.decode(raw).map_err(|error| failed(env, entry, compression.explain(&error)))?;
-        splitting.push_all(text, BLOCK.min(1 << 20)).map_err(|error| match error {
+        splitting.push_all(text, BLOCK).map_err(|error| match error {
             Ended::Read(error) => failed(env, entry, compression.explain(&error)),
             Ended::Other(failure) => failure,
         })?;
