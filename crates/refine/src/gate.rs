@@ -8,7 +8,8 @@ use quality::{CheckResult, QualityError, Reach, Rows, Subject};
 use schema::{Check, Kept};
 use store::{DataFile, LakeFiles, TableMeta};
 
-use crate::job::{Job, Mode};
+use crate::job::{Input, Job, Mode};
+use crate::plan::LoadedFeed;
 use crate::stage::Finished;
 use crate::{RefineError, Result};
 
@@ -65,13 +66,23 @@ fn reach(job: &Job<'_>, meta: &TableMeta, fresh: &[Arc<DataFile>], check: &Check
 fn is_proven(job: &Job<'_>, columns: &[String]) -> bool {
     let within = |names: &[String]| names.iter().all(|name| columns.contains(name));
     match &job.model.model.kept {
-        Kept::Latest => is_local(job, columns) && job.model.feeds.iter().all(|feed| feed.at_most_one),
+        // What another feed has stored was looked at when that had news.
+        Kept::Latest => {
+            let mut feeds = job.model.feeds.iter().filter(|feed| may_add(job, feed));
+            is_local(job, columns) && feeds.all(|feed| feed.at_most_one)
+        }
         Kept::Scoped { .. } | Kept::Full => match job.model.feeds.as_slice() {
             [feed] => feed.grouped_by.as_ref().is_some_and(|groups| within(groups)),
             _ => false,
         },
         Kept::Append | Kept::View => false,
     }
+}
+
+/// Whether rows of this feed can be among those that a commit adds.
+fn may_add(job: &Job<'_>, feed: &LoadedFeed) -> bool {
+    let has_news = |name| job.inputs.get(name).is_some_and(Input::has_news);
+    job.mode != Mode::Refresh || feed.reads.iter().any(has_news)
 }
 
 /// Whether rows that agree in these columns are always of one message, so that looking at new rows is enough.
