@@ -260,7 +260,8 @@ impl ObjectStore for LocalStore {
         location: &Path,
         _opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        Ok(Box::new(LocalUpload { target: self.file(location)?, offset: 0, started: false }))
+        let flusher = self.durable.sync.then(Flusher::default);
+        Ok(Box::new(LocalUpload { target: self.file(location)?, offset: 0, started: false, flusher }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -292,6 +293,51 @@ impl ObjectStore for LocalStore {
     }
 }
 
+/// Written bytes after which a file is on its way to the disk.
+const FLUSH_BYTES: u64 = 4 << 20;
+
+/// Brings a file to the disk while it is written, so that the sync before the commit has little left to wait for.
+#[derive(Clone, Debug, Default)]
+struct Flusher(Arc<Mutex<Flushing>>);
+
+#[derive(Debug, Default)]
+struct Flushing {
+    /// Bytes written since it began last.
+    waiting: u64,
+    running: Option<JoinHandle<Result<()>>>,
+}
+
+impl Flusher {
+    /// Notes that bytes were written, and begins if they are enough. To be called where there is a runtime.
+    ///
+    /// # Errors
+    /// When what was written before did not reach the disk: the system tells that once, to whoever asks first.
+    fn written(&self, file: File, path: &FsPath, bytes: u64) -> Result<()> {
+        let mut flushing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        flushing.waiting += bytes;
+        if flushing.waiting < FLUSH_BYTES || flushing.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return Ok(());
+        }
+        if let Some(ended) = flushing.running.take().and_then(FutureExt::now_or_never) {
+            ended.map_err(|source| Error::JoinError { source })??;
+        }
+        flushing.waiting = 0;
+        let path = path.to_path_buf();
+        let work = move || file.sync_data().map_err(|e| failed("sync", &path, e));
+        flushing.running = Some(tokio::task::spawn_blocking(work));
+        Ok(())
+    }
+
+    /// Waits for what has begun.
+    async fn end(&self) -> Result<()> {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).running.take();
+        match running {
+            Some(running) => running.await.map_err(|source| Error::JoinError { source })?,
+            None => Ok(()),
+        }
+    }
+}
+
 /// An upload in parts, straight into its place: nobody looks for a data file before a commit names it. No file stays
 /// open between parts, because a writer over many partitions has many uploads.
 #[derive(Debug)]
@@ -299,12 +345,14 @@ struct LocalUpload {
     target: PathBuf,
     offset: u64,
     started: bool,
+    /// None where nothing is synced.
+    flusher: Option<Flusher>,
 }
 
 #[async_trait]
 impl MultipartUpload for LocalUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let target = self.target.clone();
+        let (target, flusher) = (self.target.clone(), self.flusher.clone());
         let mut offset = self.offset;
         let first = !self.started;
         self.offset += data.content_length() as u64;
@@ -318,7 +366,10 @@ impl MultipartUpload for LocalUpload {
                 file.write_all_at(part, offset).map_err(|e| failed("write", &target, e))?;
                 offset += part.len() as u64;
             }
-            Ok(())
+            match flusher {
+                Some(flusher) => flusher.written(file, &target, data.content_length() as u64),
+                None => Ok(()),
+            }
         })
         .boxed()
     }
@@ -327,6 +378,9 @@ impl MultipartUpload for LocalUpload {
         if !self.started {
             let target = self.target.clone();
             blocking(move || create(&target).map(drop)).await?;
+        }
+        if let Some(flusher) = &self.flusher {
+            flusher.end().await?;
         }
         Ok(PutResult { e_tag: None, version: None })
     }
@@ -390,6 +444,19 @@ mod tests {
         assert_eq!(store.get(&path).await.expect("there").bytes().await.expect("read"), "one two");
         let listed: Vec<_> = futures::TryStreamExt::try_collect(store.list(None)).await.expect("listed");
         assert_eq!(listed.iter().map(|file: &ObjectMeta| &file.location).collect::<Vec<_>>(), [&path]);
+
+        // Parts that are on their way to the disk while the next ones are written.
+        let large = Path::from("t/large");
+        let mut upload = store.put_multipart(&large).await.expect("begun");
+        let part = vec![7u8; FLUSH_BYTES as usize / 2 + 1];
+        for _ in 0..6 {
+            upload.put_part(part.clone().into()).await.expect("written");
+        }
+        upload.complete().await.expect("ended");
+        store.sync(std::slice::from_ref(&large)).await.expect("synced");
+        let read = store.get(&large).await.expect("there").bytes().await.expect("read");
+        assert_eq!((read.len(), read.iter().all(|byte| *byte == 7)), (part.len() * 6, true));
+        std::fs::remove_file(folder.path().join("t/large")).expect("removed");
 
         let other = Path::from("t/other");
         let mut upload = store.put_multipart(&other).await.expect("begun");
