@@ -1,5 +1,5 @@
-//! What other engines read from a lake, and what the store reads: rows, sums of the numeric columns, and how much the lists
-//! hold.
+//! What other engines read from a lake, and what the store reads: rows, sums of the numeric columns, digests of the texts, and
+//! how much the lists hold.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Fields};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, Schema};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use schema::{Layer, TableName};
 use store::{Lake, LakeOptions};
 
 /// By table (its folder within the lake) and measure: `rows`, `sum(column)`, of lists of structs `elements(column)`, and
-/// `values(column.field)`, those that are not null. The value is a text without zeros at its end, empty for null.
+/// `values(column.field)`, those that are not null. Of texts and bytes `digest(column)`, the sum of the first 32 bits of each
+/// value's MD5, and, where a table has a whole number `id`, `digest(column) of few`: of the rows in which it is 3 modulo 7.
+/// The value is a text without zeros at its end, empty for null.
 pub type Answers = BTreeMap<(String, String), String>;
 
 /// An engine that reads Delta tables, as a script under `tests/interop` and an environment of `benches/peers/setup.sh`.
@@ -125,6 +128,9 @@ pub async fn ours(path: &Path) -> Result<Answers> {
         let select: Vec<&str> = measures.iter().map(|(_, sql)| sql.as_str()).collect();
         session.register_table("t", snapshot.provider())?;
         let batches = session.sql(&format!("SELECT {} FROM t", select.join(", "))).await?.collect().await?;
+        for (measure, digest) in digests(&session, snapshot.schema()).await? {
+            answers.insert((folder.clone(), measure), digest.to_string());
+        }
         session.deregister_table("t")?;
         let row = batches.iter().find(|batch| batch.num_rows() == 1).context("an aggregate gives one row")?;
         for ((measure, _), column) in measures.into_iter().zip(row.columns()) {
@@ -140,6 +146,27 @@ pub async fn ours(path: &Path) -> Result<Answers> {
         }
     }
     Ok(answers)
+}
+
+/// The digests of the texts and bytes of the table `t`, by measure.
+async fn digests(session: &SessionContext, columns: &Schema) -> Result<BTreeMap<String, u64>> {
+    let is_text = |field: &&FieldRef| matches!(field.data_type(), DataType::Utf8 | DataType::Binary);
+    let has_id = columns.field_with_name("id").is_ok_and(|id| id.data_type().is_signed_integer());
+    let mut digests = BTreeMap::new();
+    for name in columns.fields().iter().filter(is_text).map(|field| field.name()) {
+        for (of, rows) in [("", "true"), (" of few", "id % 7 = 3")].into_iter().take(1 + usize::from(has_id)) {
+            let sql = format!("SELECT md5(\"{name}\") FROM t WHERE \"{name}\" IS NOT NULL AND {rows}");
+            let mut digest = 0;
+            for batch in session.sql(&sql).await?.collect().await? {
+                let hexes = cast(batch.column(0), &DataType::Utf8)?;
+                for hex in hexes.as_string::<i32>().iter().flatten() {
+                    digest += u64::from_str_radix(&hex[..8], 16)?;
+                }
+            }
+            digests.insert(format!("digest({name}){of}"), digest);
+        }
+    }
+    Ok(digests)
 }
 
 /// The fields of the structs that a column lists.

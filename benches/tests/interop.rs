@@ -3,6 +3,7 @@
 //! is skipped.
 #![allow(clippy::print_stdout, reason = "a skipped reader is said on standard output")]
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -62,9 +63,15 @@ fn item() -> Fields {
     Fields::from(vec![Field::new("sku", DataType::Utf8, true), Field::new("count", DataType::Int32, true)])
 }
 
-/// 50 rows of run `run`, with nulls in every column and partition values that paths must escape.
+/// 50 rows of run `run`.
 fn rows(run: i64) -> Result<RecordBatch> {
-    let ids = || (0..50).map(move |row| run * 50 + row);
+    rows_of(run * 50..run * 50 + 50)
+}
+
+/// A row for each id, with nulls in every column and partition values that paths must escape.
+fn rows_of(range: Range<i64>) -> Result<RecordBatch> {
+    let count = usize::try_from(range.end - range.start)?;
+    let ids = || range.clone();
     let some = |id: i64, every: i64| (id % every != 0).then_some(id);
     let items = StructArray::new(
         item(),
@@ -75,7 +82,7 @@ fn rows(run: i64) -> Result<RecordBatch> {
         None,
     );
     let element = Arc::new(Field::new("element", DataType::Struct(item()), true));
-    let lists = ListArray::new(element, OffsetBuffer::from_lengths(vec![1; 50]), Arc::new(items), None);
+    let lists = ListArray::new(element, OffsetBuffer::from_lengths(vec![1; count]), Arc::new(items), None);
     let status = ["stored", "quarantined", "a b/c=%d é"];
     let columns_of: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(ids())),
@@ -126,6 +133,9 @@ async fn append(table: &Table, run: i64) -> Result<()> {
     Ok(())
 }
 
+/// Rows of the table of large files.
+const LARGE: i64 = 60_000;
+
 /// Makes a lake with a table for each history.
 async fn make(path: &std::path::Path) -> Result<()> {
     let lake = Lake::open(&path.to_string_lossy(), LakeOptions { sync: false, ..LakeOptions::default() }).await?;
@@ -142,6 +152,10 @@ async fn make(path: &std::path::Path) -> Result<()> {
     let mut rebuild = commit_of(&replaced, Operation::Rebuild, rows(7)?).await?;
     rebuild.removes = replaced.snapshot().files().cloned().collect();
     replaced.commit(rebuild).await?;
+
+    // Full pages of values that differ: those of small files have dictionaries.
+    let large = table(&lake, "silver.large", false).await?;
+    large.commit(commit_of(&large, Operation::Append, rows_of(0..LARGE)?).await?).await?;
 
     let hundred = table(&lake, "silver.hundred", false).await?;
     for run in 0..100 {
@@ -219,6 +233,7 @@ async fn other_engines_read_what_the_store_writes() -> Result<()> {
     assert_eq!(lists.map(appended), LISTED.map(Some));
     assert_eq!(rows("bronze/appended"), Some("150"));
     assert_eq!(rows("silver/replaced"), Some("50"));
+    assert_eq!(rows("silver/large"), Some("60000"));
     assert_eq!(rows("silver/hundred"), Some("5050"));
     assert_eq!(rows("gold/compacted"), Some("600"));
     assert_eq!(rows("gold/changed"), Some("50"));

@@ -23,3 +23,8 @@ for name, path in tables(sys.argv[1]):
             lists[f"values({column}.{field})"] = f'sum(len(list_filter("{column}", x -> x."{field}" is not null)))'
     held = db.execute(f"select {', '.join(lists.values())} from {scan}").fetchone() if lists else []
     answers.table(name, row[0], dict(zip(numeric, row[1:])), dict(zip(lists, held)))
+    for column in [c for c, kind, *_ in kinds if kind in ("VARCHAR", "BLOB")]:
+        whole = f'select "{column}" from {scan}'
+        answers.texts(name, column, (value for [value] in db.execute(whole).fetchall()))
+        if ("id", "BIGINT") in [kind[:2] for kind in kinds]:
+            answers.texts(name, column, (value for [value] in db.execute(f"{whole} where id % 7 = 3").fetchall()), " of few")

@@ -20,3 +20,7 @@ for name, path in tables(sys.argv[1]):
             lists[f"elements({column})"] = len(elements)
             lists |= {f"values({column}.{f.name})": elements.struct.field(f.name).count() for f in kind.inner.fields}
     answers.table(name, row[0], dict(zip(numeric, row[1:])), lists)
+    for column in [c for c, kind in frame.collect_schema().items() if kind in (pl.String, pl.Binary)]:
+        answers.texts(name, column, frame.select(column).collect()[column])
+        if "id" in frame.collect_schema():
+            answers.texts(name, column, frame.filter(pl.col("id") % 7 == 3).select(column).collect()[column], " of few")

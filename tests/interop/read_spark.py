@@ -1,7 +1,8 @@
 """Spark with Delta reads every table of a lake. usage: read_spark.py LAKE JARS (a folder with the Delta jars)"""
 import glob, os, sys
 from pyspark.sql import SparkSession
-from pyspark.sql.types import ArrayType, ByteType, DecimalType, IntegerType, LongType, ShortType, StructType
+from pyspark.sql.types import (ArrayType, BinaryType, ByteType, DecimalType, IntegerType, LongType, ShortType, StringType,
+                               StructType)
 from tables import Answers, tables
 
 lake, jars = sys.argv[1:3]
@@ -30,4 +31,8 @@ for name, path in tables(lake):
             lists[f"values({column.name}.{field.name})"] = f"sum(if(`{column.name}` is null, 0, size({kept})))"
     held = frame.selectExpr(*lists.values()).collect()[0] if lists else []
     answers.table(name, row[0], dict(zip(numeric, row[1:])), dict(zip(lists, held)))
+    for column in [f.name for f in frame.schema.fields if isinstance(f.dataType, (BinaryType, StringType))]:
+        answers.texts(name, column, (value for [value] in frame.select(column).collect()))
+        if "id" in frame.columns:
+            answers.texts(name, column, (value for [value] in frame.where("id % 7 = 3").select(column).collect()), " of few")
 spark.stop()

@@ -1,5 +1,5 @@
 """What the readers share: the tables of a lake, and how their answers are printed."""
-import csv, os, sys
+import csv, hashlib, os, sys
 from decimal import Decimal
 
 
@@ -21,9 +21,16 @@ def show(value):
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def digest(values):
+    """The sum of the first 32 bits of each value's MD5: texts and bytes in any order; null is nothing."""
+    whole = (value.encode() if isinstance(value, str) else bytes(value) for value in values if value is not None)
+    return sum(int.from_bytes(hashlib.md5(value).digest()[:4], "big") for value in whole)
+
+
 class Answers:
-    """One line a table and measure: table, measure, value. Measures are `rows`, `sum(column)` of a numeric column, and of
-    lists of structs `elements(column)` and `values(column.field)`, those that are not null."""
+    """One line a table and measure: table, measure, value. Measures are `rows`, `sum(column)` of a numeric column, of
+    lists of structs `elements(column)` and `values(column.field)`, those that are not null, and of texts and bytes
+    `digest(column)`, and `digest(column) of few`, the rows in which a whole number `id` is 3 modulo 7."""
 
     def __init__(self):
         self.out = csv.writer(sys.stdout, lineterminator="\n")
@@ -35,3 +42,6 @@ class Answers:
             self.out.writerow([name, measure, show(value or 0)])
         for column, value in sorted(sums.items()):
             self.out.writerow([name, f"sum({column})", show(value)])
+
+    def texts(self, name, column, values, of=""):
+        self.out.writerow([name, f"digest({column}){of}", digest(values)])

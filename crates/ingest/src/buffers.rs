@@ -16,9 +16,10 @@ const KEPT_BYTES: usize = 2 * BATCH_BYTES;
 pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
-    /// An empty buffer; one of this capacity where none is kept.
-    pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
-        self.lock().pop().unwrap_or_else(|| Vec::with_capacity(capacity))
+    /// An empty buffer for about so many bytes.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
+        // With room for what comes behind the limit of a batch: a buffer that grows is a new one, of twice the size.
+        self.lock().pop().unwrap_or_else(|| Vec::with_capacity(bytes + bytes / 8))
     }
 
     /// Keeps a buffer that nobody reads.

@@ -33,6 +33,8 @@ pub struct Limits {
     /// Upstream rows of a slice, about: a model whose scopes tell upstream partitions apart is computed a slice of its scopes
     /// at a time where there are more.
     pub slice_rows: u64,
+    /// Rows up to which a table is looked through for the scopes that it holds, where its partitions do not say them.
+    pub listed_rows: u64,
     /// Bytes of rows that wait until all of their entity are there; `None`: a quarter of the session's memory.
     pub held_bytes: Option<usize>,
     /// Rows of a `latest` table from which on an index says where older versions of an entity may be, where its key does
@@ -50,6 +52,7 @@ impl Default for Limits {
             compare_rows: 6_000_000,
             folded_groups: 1_000_000,
             slice_rows: 1_000_000,
+            listed_rows: 1_000_000,
             held_bytes: None,
             index_rows: 1_000_000,
             recent_rows: 1_000_000,

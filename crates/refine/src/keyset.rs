@@ -21,9 +21,11 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// An empty collector.
-    pub(crate) fn new() -> Self {
-        Self { single: vec![Vec::new(); PARTS], paired: vec![Vec::new(); PARTS], rows: 0 }
+    /// An empty collector, for about so many rows of single messages: parts that grow are copied into new memory.
+    pub(crate) fn new(single: u64) -> Self {
+        let share = single as usize / PARTS;
+        let part = |_| Vec::with_capacity(share + share / 8);
+        Self { single: (0..PARTS).map(part).collect(), paired: vec![Vec::new(); PARTS], rows: 0 }
     }
 
     /// Adds rows that are one message each.
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn keys_that_come_twice_are_found() {
-        let mut collector = Collector::new();
+        let mut collector = Collector::new(0);
         let keys: Vec<u64> = (0..10_000).map(spread).collect();
         collector.extend(&keys);
         collector.extend(&keys[10..20]);
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn rows_of_one_message_are_no_repetition() {
-        let mut collector = Collector::new();
+        let mut collector = Collector::new(0);
         collector.extend_paired(&[1, 1, 2, 1], &[7, 7, 8, 7]);
         collector.extend_paired(&[2], &[9]);
         let (all, repeated) = collector.finish(false);

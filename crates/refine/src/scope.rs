@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
-use arrow_row::{OwnedRow, RowConverter, SortField};
+use arrow_row::{Row, RowConverter, SortField};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, ident, lit};
 
@@ -17,7 +17,7 @@ const LISTED: usize = 10_000;
 /// Distinct values of the scope columns.
 pub(crate) struct ScopeSet {
     converter: RowConverter,
-    known: HashSet<OwnedRow>,
+    known: HashSet<Box<[u8]>>,
     /// The distinct values, in batches of the scope columns.
     batches: Vec<RecordBatch>,
     names: Vec<String>,
@@ -41,7 +41,8 @@ impl ScopeSet {
     /// Adds the values in a batch that has exactly the scope columns, in the types of the model's columns.
     pub(crate) fn extend(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = self.converter.convert_columns(batch.columns())?;
-        let fresh: BooleanArray = rows.iter().map(|row| Some(self.known.insert(row.owned()))).collect();
+        let fresh = |row: Row<'_>| !self.known.contains(row.as_ref()) && self.known.insert(row.as_ref().into());
+        let fresh: BooleanArray = rows.iter().map(fresh).map(Some).collect();
         if fresh.true_count() > 0 {
             self.batches.push(filter_record_batch(batch, &fresh)?);
         }
@@ -78,7 +79,7 @@ impl ScopeSet {
     pub(crate) fn mask(&self, batch: &RecordBatch, places: &[usize]) -> Result<BooleanArray> {
         let columns: Vec<ArrayRef> = crate::keys::pick(batch, places);
         let rows = self.converter.convert_columns(&columns)?;
-        Ok(rows.iter().map(|row| Some(self.known.contains(&row.owned()))).collect())
+        Ok(rows.iter().map(|row| Some(self.known.contains(row.as_ref()))).collect())
     }
 
     /// A filter that lets through all rows of the set and as few others as bounds and lists of single columns can tell

@@ -17,13 +17,10 @@ use store::LakeFiles;
 use crate::diff::Part;
 use crate::job::Job;
 use crate::one_pass::OnePass;
-use crate::plan::{LoadedFeed, Source, slicing};
+use crate::plan::{LoadedFeed, Slicing, Source, slicing};
 use crate::recompute::stored_files;
 use crate::scope::ScopeSet;
 use crate::{Result, keys, stream};
-
-/// A table that is no partition column's is looked through for its scopes up to so many rows.
-const LISTED_ROWS: u64 = 1_000_000;
 
 /// Rows that all slices read again may be this share of those that they divide.
 const READ_AGAIN: u64 = 4;
@@ -49,22 +46,36 @@ pub(crate) async fn slices<'a>(job: &'a Job<'_>, context: &SessionContext, part:
         return Ok(None);
     }
     let plan = job.feed(context, feed).await?;
-    let Some(slicing) = slicing(&plan, scope) else { return Ok(None) };
+    let Some((scope, slicing)) = sliced_by(&plan, scope, job.limits.listed_rows) else { return Ok(None) };
     let most = slicing.divided.checked_div(READ_AGAIN * slicing.whole).unwrap_or(u64::MAX).saturating_add(1);
-    let count = slicing.divided.div_ceil(job.limits.slice_rows).min(most);
-    let listed = |source: &Source| source.in_partition || rows(&source.scan) <= LISTED_ROWS;
-    if count < 2 || !slicing.sources.iter().all(listed) {
+    let count = slicing.divided.div_ceil(job.limits.slice_rows);
+    if count.min(most) < 2 {
         return Ok(None);
     }
-    let all = all_scopes(job, context, scope, slicing.sources).await?;
+    // So many that no thread is left without one at the end.
+    let count = count.next_multiple_of(job.env.factory.options().threads.max(1) as u64).min(most);
+    let all = all_scopes(job, context, &scope, slicing.sources).await?;
     let columns = job.columns();
-    let scope_places = keys::places(&columns, scope)?;
+    let scope_places = keys::places(&columns, &scope)?;
     let part = |set: ScopeSet| {
         let (filter, scope_places) = (Some(set.filter()?), scope_places.clone());
         Ok(Part { filter, scopes: Some(Arc::new(set)), scope_places, ignore: part.ignore.clone() })
     };
     let parts = all.split(count as usize, &columns)?.into_iter().map(part).collect::<Result<Vec<Part>>>()?;
     Ok((parts.len() > 1).then_some(Slices { feed, parts }))
+}
+
+/// The columns of the scope by which a plan can be cut, and what that reads: all of them where it can be told which scopes there
+/// are, else those that follow from partitions, because rows of a scope agree in these too.
+fn sliced_by(plan: &LogicalPlan, scope: &[String], listed_rows: u64) -> Option<(Vec<String>, Slicing)> {
+    let whole = slicing(plan, scope)?;
+    if whole.sources.iter().all(|source| source.is_divided() || rows(&source.scan) <= listed_rows) {
+        return Some((scope.to_vec(), whole));
+    }
+    let divides = |place: &usize| whole.sources.iter().all(|source| source.in_partition[*place]);
+    let fewer: Vec<String> = (0..scope.len()).filter(divides).map(|place| scope[place].clone()).collect();
+    let slicing = slicing(plan, &fewer).filter(|_| !fewer.is_empty())?;
+    Some((fewer, slicing))
 }
 
 /// A context for plans that run on one thread each.
@@ -90,8 +101,9 @@ async fn all_scopes(
     let picked = Arc::new(columns.project(&keys::places(&columns, scope)?)?);
     let mut plans = Vec::new();
     for source in sources {
+        let is_divided = source.is_divided();
         let named = source.scope.into_iter().zip(scope).map(|(expr, name)| expr.alias(name));
-        plans.push(scan(source.scan, source.in_partition)?.project(named.collect::<Vec<Expr>>())?);
+        plans.push(scan(source.scan, is_divided)?.project(named.collect::<Vec<Expr>>())?);
     }
     // Scopes that no row upstream has any more: their stored rows go.
     let stored = job.stored(context, stored_files(job, None)?, None)?.into_unoptimized_plan();

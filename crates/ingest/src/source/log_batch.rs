@@ -257,23 +257,6 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_comes_back_when_its_batch_is_gone() {
-        let keep = plain();
-        let mut batch = LogBatch::new("c", "t", 0, (None, 0), keep.clone());
-        batch.push(&message(0, b"first"));
-        let Some(Event::Records(raw, _)) = batch.seal(None) else { panic!("one message") };
-        let (slice, place) = (raw.bytes.slice(1..3), raw.bytes.as_ptr());
-        drop(raw);
-        assert_eq!((keep.buffers.lock().len(), slice.as_ref()), (0, &b"ir"[..]), "somebody reads it");
-        drop(slice);
-        assert_eq!(keep.buffers.lock().len(), 1);
-        let again = keep.buffers.take(0);
-        assert_eq!((again.as_ptr(), again.len()), (place, 0));
-        keep.buffers.put(Vec::with_capacity(KEPT_BYTES + 1));
-        assert!(keep.buffers.lock().is_empty(), "it is too large");
-    }
-
-    #[test]
     fn headers_stay_with_their_message() {
         let mut batch = LogBatch::new("c", "t", 0, (None, 0), Keep { headers: true, ..plain() });
         for offset in 0..3 {

@@ -175,7 +175,7 @@ impl<'a> Candidates<'a> {
         let partition_by = &job.model.model.partition_by;
         let partitions = partition_places(&self.feed.feed.entity, partition_by);
         let mut touched = ScopeSet::new(partition_by, &self.columns)?;
-        let mut collector = Collector::new();
+        let mut collector = Collector::new(if single { self.news_rows / round.1 } else { 0 });
         let pick_partitions = probing && is_placed(job, &self.feed.feed);
         let work = move |batch: RecordBatch| {
             let batch = in_round(&batch, &(0..width).collect::<Vec<_>>(), round)?;

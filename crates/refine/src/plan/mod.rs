@@ -9,7 +9,7 @@ mod trace;
 
 pub(crate) use folding::{Folding, Measure, MeasureKind};
 pub(crate) use load::{LoadedFeed, LoadedModel, Plan};
-pub(crate) use slicing::{Source, slicing};
+pub(crate) use slicing::{Slicing, Source, slicing};
 
 use schema::Feed;
 

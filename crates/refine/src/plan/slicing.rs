@@ -30,8 +30,15 @@ pub(crate) struct Source {
     pub(crate) scan: TableScan,
     /// What of its columns is the scope, in the scope's order.
     pub(crate) scope: Vec<Expr>,
-    /// Whether that follows from the partition of a row.
-    pub(crate) in_partition: bool,
+    /// Which of them follow from the partition of a row.
+    pub(crate) in_partition: Vec<bool>,
+}
+
+impl Source {
+    /// Whether its partitions say which scopes it holds.
+    pub(crate) fn is_divided(&self) -> bool {
+        self.in_partition.iter().all(|is| *is)
+    }
 }
 
 /// How a part of a plan depends on the scope.
@@ -151,7 +158,7 @@ impl Slicing {
         if let Reach::Scope(exprs) = reach {
             // What is not made of the table's columns has come from a group or a window.
             let known = exprs.iter().all(|expr| belongs_to(expr, &scan.projected_schema));
-            let in_partition = exprs.iter().all(in_partition);
+            let in_partition = exprs.iter().map(in_partition).collect();
             known.then(|| self.sources.push(Source { scan: scan.clone(), scope: exprs.to_vec(), in_partition }))?;
         }
         Some(())

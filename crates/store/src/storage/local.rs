@@ -5,13 +5,13 @@
 //! hard-link (or rename), sync the folder; folders that had to be made are synced up to the lake's root. Reading is left
 //! to `object_store`.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -22,6 +22,8 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::DurableStore;
 
@@ -31,6 +33,9 @@ const SYNC_ALL_ABOVE: usize = 1024;
 
 /// Threads that sync files at the same time: more only fill the disk's queue.
 const SYNC_THREADS: usize = 8;
+
+/// Written bytes of a file after which they are sent to the disk, while the next ones are made.
+const FLUSH_BYTES: u64 = 4 << 20;
 
 /// A local folder as a store.
 #[derive(Debug)]
@@ -47,6 +52,46 @@ struct Durability {
     sync: bool,
     /// Folders whose own entry in their parent is durable.
     known: Mutex<HashSet<PathBuf>>,
+    /// Files that are written and were not synced yet.
+    flushing: Mutex<HashMap<PathBuf, Flushing>>,
+    /// How many of them may be on their way to the disk.
+    flushers: Arc<Semaphore>,
+}
+
+/// A file on its way to the disk while it is written, so that the sync before the commit has little left to wait for.
+#[derive(Debug, Default)]
+struct Flushing {
+    /// Bytes written since that began last.
+    waiting: u64,
+    running: Option<JoinHandle<Result<()>>>,
+    /// What ended badly. The system tells an error once, to whoever asks first: the sync at the end would not see it.
+    failed: Option<Error>,
+}
+
+impl Flushing {
+    /// Whether nothing is under way.
+    fn is_idle(&mut self) -> bool {
+        if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return false;
+        }
+        if let Some(ended) = self.running.take().and_then(FutureExt::now_or_never) {
+            self.failed = self.failed.take().or(flat(ended).err());
+        }
+        true
+    }
+
+    /// Waits for what is under way.
+    async fn end(self) -> Result<()> {
+        let ended = match self.running {
+            Some(running) => flat(running.await),
+            None => Ok(()),
+        };
+        self.failed.map_or(ended, Err)
+    }
+}
+
+fn flat(ended: Result<Result<()>, JoinError>) -> Result<()> {
+    ended.map_err(|source| Error::JoinError { source })?
 }
 
 impl LocalStore {
@@ -66,7 +111,13 @@ impl LocalStore {
         }
         let root = root.canonicalize().map_err(|e| failed("open folder", root, e))?;
         let reader = LocalFileSystem::new_with_prefix(&root)?;
-        let durable = Durability { root: root.clone(), sync, known: Mutex::new(HashSet::from([root.clone()])) };
+        let durable = Durability {
+            root: root.clone(),
+            sync,
+            known: Mutex::new(HashSet::from([root.clone()])),
+            flushing: Mutex::default(),
+            flushers: Arc::new(Semaphore::new(SYNC_THREADS)),
+        };
         Ok(Self { root, reader, durable: Arc::new(durable) })
     }
 
@@ -92,11 +143,12 @@ impl DurableStore for LocalStore {
         if !self.durable.sync || paths.is_empty() {
             return Ok(());
         }
+        let files = paths.iter().map(|path| self.file(path)).collect::<Result<Vec<_>>>()?;
+        self.durable.flushed(&files).await?;
         if paths.len() > SYNC_ALL_ABOVE {
             let root = self.durable.root.clone();
             return blocking(move || sync_file_system(&root)).await;
         }
-        let files = paths.iter().map(|path| self.file(path)).collect::<Result<Vec<_>>>()?;
         let folders: BTreeSet<PathBuf> = files.iter().filter_map(|f| f.parent().map(FsPath::to_path_buf)).collect();
         let share = files.len().div_ceil(SYNC_THREADS);
         let workers: Vec<_> = files
@@ -123,6 +175,41 @@ impl DurableStore for LocalStore {
 }
 
 impl Durability {
+    fn flushing(&self) -> MutexGuard<'_, HashMap<PathBuf, Flushing>> {
+        self.flushing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that bytes were written to a file, and sends it to the disk if they are many and the disk is not behind. To be
+    /// called where there is a runtime.
+    fn written(&self, file: File, path: &FsPath, bytes: u64) {
+        if !self.sync {
+            return;
+        }
+        let mut all = self.flushing();
+        let flushing = all.entry(path.to_path_buf()).or_default();
+        flushing.waiting += bytes;
+        if flushing.waiting < FLUSH_BYTES || !flushing.is_idle() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.flushers).try_acquire_owned() else { return };
+        flushing.waiting = 0;
+        let path = path.to_path_buf();
+        flushing.running = Some(tokio::task::spawn_blocking(move || {
+            let done = file.sync_data().map_err(|e| failed("sync", &path, e));
+            drop(permit);
+            done
+        }));
+    }
+
+    /// Waits for what was sent to the disk of these files.
+    async fn flushed(&self, files: &[PathBuf]) -> Result<()> {
+        let flushing: Vec<Flushing> = {
+            let mut all = self.flushing();
+            files.iter().filter_map(|file| all.remove(file)).collect()
+        };
+        futures::future::try_join_all(flushing.into_iter().map(Flushing::end)).await.map(drop)
+    }
+
     /// Makes the entries of a folder durable, and the folder itself where that is not known yet.
     fn sync_folder(&self, folder: &FsPath) -> Result<()> {
         if !self.sync {
@@ -260,8 +347,8 @@ impl ObjectStore for LocalStore {
         location: &Path,
         _opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let flusher = self.durable.sync.then(Flusher::default);
-        Ok(Box::new(LocalUpload { target: self.file(location)?, offset: 0, started: false, flusher }))
+        let (target, durable) = (self.file(location)?, Arc::clone(&self.durable));
+        Ok(Box::new(LocalUpload { target, offset: 0, started: false, durable }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -293,51 +380,6 @@ impl ObjectStore for LocalStore {
     }
 }
 
-/// Written bytes after which a file is on its way to the disk.
-const FLUSH_BYTES: u64 = 4 << 20;
-
-/// Brings a file to the disk while it is written, so that the sync before the commit has little left to wait for.
-#[derive(Clone, Debug, Default)]
-struct Flusher(Arc<Mutex<Flushing>>);
-
-#[derive(Debug, Default)]
-struct Flushing {
-    /// Bytes written since it began last.
-    waiting: u64,
-    running: Option<JoinHandle<Result<()>>>,
-}
-
-impl Flusher {
-    /// Notes that bytes were written, and begins if they are enough. To be called where there is a runtime.
-    ///
-    /// # Errors
-    /// When what was written before did not reach the disk: the system tells that once, to whoever asks first.
-    fn written(&self, file: File, path: &FsPath, bytes: u64) -> Result<()> {
-        let mut flushing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flushing.waiting += bytes;
-        if flushing.waiting < FLUSH_BYTES || flushing.running.as_ref().is_some_and(|running| !running.is_finished()) {
-            return Ok(());
-        }
-        if let Some(ended) = flushing.running.take().and_then(FutureExt::now_or_never) {
-            ended.map_err(|source| Error::JoinError { source })??;
-        }
-        flushing.waiting = 0;
-        let path = path.to_path_buf();
-        let work = move || file.sync_data().map_err(|e| failed("sync", &path, e));
-        flushing.running = Some(tokio::task::spawn_blocking(work));
-        Ok(())
-    }
-
-    /// Waits for what has begun.
-    async fn end(&self) -> Result<()> {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).running.take();
-        match running {
-            Some(running) => running.await.map_err(|source| Error::JoinError { source })?,
-            None => Ok(()),
-        }
-    }
-}
-
 /// An upload in parts, straight into its place: nobody looks for a data file before a commit names it. No file stays
 /// open between parts, because a writer over many partitions has many uploads.
 #[derive(Debug)]
@@ -345,14 +387,13 @@ struct LocalUpload {
     target: PathBuf,
     offset: u64,
     started: bool,
-    /// None where nothing is synced.
-    flusher: Option<Flusher>,
+    durable: Arc<Durability>,
 }
 
 #[async_trait]
 impl MultipartUpload for LocalUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (target, flusher) = (self.target.clone(), self.flusher.clone());
+        let (target, durable) = (self.target.clone(), Arc::clone(&self.durable));
         let mut offset = self.offset;
         let first = !self.started;
         self.offset += data.content_length() as u64;
@@ -366,10 +407,8 @@ impl MultipartUpload for LocalUpload {
                 file.write_all_at(part, offset).map_err(|e| failed("write", &target, e))?;
                 offset += part.len() as u64;
             }
-            match flusher {
-                Some(flusher) => flusher.written(file, &target, data.content_length() as u64),
-                None => Ok(()),
-            }
+            durable.written(file, &target, data.content_length() as u64);
+            Ok(())
         })
         .boxed()
     }
@@ -379,14 +418,12 @@ impl MultipartUpload for LocalUpload {
             let target = self.target.clone();
             blocking(move || create(&target).map(drop)).await?;
         }
-        if let Some(flusher) = &self.flusher {
-            flusher.end().await?;
-        }
         Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn abort(&mut self) -> Result<()> {
         let target = self.target.clone();
+        self.durable.flushing().remove(&target);
         blocking(move || match std::fs::remove_file(&target) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove", &target, e)),
             _ => Ok(()),

@@ -1,13 +1,13 @@
 //! One Parquet file on its way to storage.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use arrow::datatypes::DataType;
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt};
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
@@ -23,6 +23,48 @@ use crate::log::stats::{self, Bound, Footer};
 use crate::meta::TableMeta;
 use crate::storage::DurableStore;
 
+/// Bytes of the first piece and of the largest. They are small enough for the allocator to use again, where a buffer that grows
+/// with a row group is new memory each time.
+const PIECE_BYTES: (usize, usize) = (4 << 10, 256 << 10);
+
+/// Encoded bytes that storage has not taken yet.
+#[derive(Default)]
+struct Pieces {
+    full: Vec<Bytes>,
+    last: Vec<u8>,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn take(&mut self) -> PutPayload {
+        let Self { mut full, last, .. } = std::mem::take(self);
+        if !last.is_empty() {
+            full.push(last.into());
+        }
+        full.into_iter().collect()
+    }
+}
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.last.len() == self.last.capacity() {
+            let full =
+                std::mem::replace(&mut self.last, Vec::with_capacity(self.bytes.clamp(PIECE_BYTES.0, PIECE_BYTES.1)));
+            if !full.is_empty() {
+                self.full.push(full.into());
+            }
+        }
+        let taken = bytes.len().min(self.last.capacity() - self.last.len());
+        self.last.extend_from_slice(&bytes[..taken]);
+        self.bytes += taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A file that row groups are appended to in the order in which they were promised.
 pub(crate) struct OpenFile {
     store: Arc<dyn DurableStore>,
@@ -30,7 +72,7 @@ pub(crate) struct OpenFile {
     /// Relative to the table.
     path: String,
     location: Path,
-    writer: SerializedFileWriter<Vec<u8>>,
+    writer: SerializedFileWriter<Pieces>,
     layout: Arc<Layout>,
     promised: VecDeque<JoinHandle<Result<RowGroup>>>,
     upload: Option<Box<dyn MultipartUpload>>,
@@ -47,8 +89,8 @@ impl fmt::Debug for OpenFile {
 impl OpenFile {
     pub fn new(lake: &Lake, meta: &TableMeta, path: String, layout: Arc<Layout>) -> Result<Self> {
         let failed = |e: ParquetError| StoreError::parquet(format!("begin {path}"), e);
-        let writer =
-            SerializedFileWriter::new(Vec::new(), layout.root.clone(), layout.properties.clone()).map_err(failed)?;
+        let writer = SerializedFileWriter::new(Pieces::default(), layout.root.clone(), layout.properties.clone())
+            .map_err(failed)?;
         let location = in_lake(&crate::log::table_root(&meta.table), &path);
         Ok(Self {
             store: lake.store().clone(),
@@ -86,7 +128,7 @@ impl OpenFile {
 
     /// Encoded bytes that are still in memory.
     pub fn buffered(&self) -> usize {
-        self.writer.inner().len()
+        self.writer.inner().bytes
     }
 
     /// Waits for the next row group, appends it, and sends on what storage takes.
@@ -95,7 +137,7 @@ impl OpenFile {
         let row_group = row_group.await.map_err(|e| StoreError::Worker(e.to_string()))??;
         self.rows += row_group.rows;
         self.bytes += row_group.bytes;
-        let append = |writer: &mut SerializedFileWriter<Vec<u8>>| {
+        let append = |writer: &mut SerializedFileWriter<Pieces>| {
             let mut open = writer.next_row_group()?;
             row_group.chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut open))?;
             open.close()?;
@@ -105,19 +147,19 @@ impl OpenFile {
         append(&mut self.writer)
             .map_err(|e: ParquetError| StoreError::parquet(format!("append to {}", self.path), e))?;
         if self.buffered() >= self.store.min_part_bytes().max(1) {
-            let part = std::mem::take(self.writer.inner_mut());
-            self.send(part.into()).await?;
+            let part = self.writer.inner_mut().take();
+            self.send(part).await?;
         }
         Ok(())
     }
 
-    async fn send(&mut self, part: Bytes) -> Result<()> {
+    async fn send(&mut self, part: PutPayload) -> Result<()> {
         let failed = |e| StoreError::storage("write", &self.location, e);
         if self.upload.is_none() {
             self.upload = Some(self.store.put_multipart(&self.location).await.map_err(failed)?);
         }
         if let Some(upload) = &mut self.upload {
-            upload.put_part(part.into()).await.map_err(failed)?;
+            upload.put_part(part).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -130,12 +172,9 @@ impl OpenFile {
         let failed = |e: ParquetError| StoreError::parquet(format!("end {}", self.path), e);
         let footer = self.writer.finish().map_err(failed)?;
         let size = self.writer.bytes_written() as u64;
-        let rest: Bytes = std::mem::take(self.writer.inner_mut()).into();
+        let rest = self.writer.inner_mut().take();
         if self.upload.is_none() && self.store.min_part_bytes() > 0 {
-            self.store
-                .put(&self.location, rest.into())
-                .await
-                .map_err(|e| StoreError::storage("write", &self.location, e))?;
+            self.store.put(&self.location, rest).await.map_err(|e| StoreError::storage("write", &self.location, e))?;
         } else {
             self.send(rest).await?;
             if let Some(upload) = &mut self.upload {

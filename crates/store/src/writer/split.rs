@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{cast, filter_record_batch, take_record_batch};
+use arrow::compute::{cast, filter_record_batch, partition, take, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
 
@@ -56,24 +56,21 @@ pub fn by_partition(
 
 /// The group of each row, and the first row of each group.
 fn groups(columns: &[ArrayRef]) -> Result<(Vec<usize>, Vec<usize>), arrow::error::ArrowError> {
+    // Rows mostly come in runs of one partition: only the first of each run is looked up.
+    let runs = partition(columns)?.ranges();
+    let starts = UInt32Array::from_iter_values(runs.iter().map(|run| run.start as u32));
+    let heads = columns.iter().map(|column| take(column, &starts, None)).collect::<Result<Vec<_>, _>>()?;
     let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let keys = RowConverter::new(fields)?.convert_columns(columns)?;
+    let keys = RowConverter::new(fields)?.convert_columns(&heads)?;
     let mut known = HashMap::new();
-    let mut group_of = Vec::with_capacity(keys.num_rows());
+    let mut group_of = Vec::new();
     let mut firsts: Vec<usize> = Vec::new();
-    let mut last: Option<usize> = None;
-    for row in 0..keys.num_rows() {
-        let key = keys.row(row);
-        // Rows mostly come in runs of one partition.
-        let group = match last.filter(|group| keys.row(firsts[*group]) == key) {
-            Some(group) => group,
-            None => *known.entry(key).or_insert_with(|| {
-                firsts.push(row);
-                firsts.len() - 1
-            }),
-        };
-        last = Some(group);
-        group_of.push(group);
+    for (run, key) in runs.iter().zip(&keys) {
+        let group = *known.entry(key).or_insert_with(|| {
+            firsts.push(run.start);
+            firsts.len() - 1
+        });
+        group_of.resize(run.end, group);
     }
     Ok((group_of, firsts))
 }
