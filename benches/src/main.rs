@@ -65,6 +65,9 @@ enum Bench {
         /// Number of events
         #[arg(long, default_value_t = 5_000_000)]
         events: u64,
+        /// Polars and Spark too, once each
+        #[arg(long)]
+        peers: bool,
     },
     /// Thousands of small commits to one table: the last must cost what the first did
     Commits {
@@ -249,7 +252,7 @@ fn main() -> ExitCode {
 fn run(Cli { settings, bench }: Cli) -> Result<()> {
     match bench {
         Bench::Ingest { events } => bench::ingest::run(&settings, events),
-        Bench::Batch { events } => bench::batch::run(&settings, events),
+        Bench::Batch { events, peers } => bench::batch::run(&settings, events, peers),
         Bench::Commits { commits, rows } => bench::commits::run(&settings, commits, rows),
         Bench::Change { rows_per_day, days, events } => bench::change::run(&settings, rows_per_day, days, events),
         Bench::Moves { rows, days, events } => bench::moves::moves(&settings, rows, days, events),

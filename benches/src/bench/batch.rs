@@ -13,7 +13,12 @@ use crate::{events, peers};
 const ABOUT: &str = "The whole job of batch_duckdb.py (NDJSON to Bronze, latest sale by transaction to Silver by day, three \
     Gold tables) by DuckDB 2.0.0 on two threads to Parquet, and by Smelt, as the project benches/batch, to Delta tables \
     with default sync. Smelt's time is that of its two processes, DuckDB's what its script says, without Python's start. \
-    The outputs are compared row by row.";
+    The outputs are compared row by row. With --peers Polars 2 and Spark 3.5 (two threads, to Parquet, without the start of \
+    Python and the JVM) do the same job, once each.";
+
+/// Peers that run once: what they are called, their environment, their script, and the most that Smelt's time may be of theirs.
+const ONCE: [(&str, &str, &str, Option<f64>); 2] =
+    [("polars", "polars", "peers/batch_polars.py", None), ("spark", "spark", "peers/batch_spark.py", Some(0.1))];
 
 /// The outputs: what both are asked for, table by table.
 const OUTPUTS: [(&str, &str); 4] = [
@@ -32,11 +37,11 @@ const MODELS: [&str; 4] = ["silver.sales", "gold.daily", "gold.product", "gold.m
 /// As many threads as the peer's script takes.
 pub(super) const TWO_THREADS: [&str; 2] = ["--set", "limits.threads=2"];
 
-/// Runs both by turns, and compares the outputs of the last runs.
+/// Runs both by turns, and compares the outputs of the last runs; `with_peers` the others too.
 ///
 /// # Errors
 /// When a run fails, the peer cannot be had, or the outputs differ.
-pub fn run(settings: &Settings, events: u64) -> Result<()> {
+pub fn run(settings: &Settings, events: u64, with_peers: bool) -> Result<()> {
     let smelt = Smelt::find(settings)?;
     let python = peers::needed("duckdb-batch")?;
     let peer = peers::shared("peers/batch_duckdb.py")?;
@@ -69,7 +74,18 @@ pub fn run(settings: &Settings, events: u64) -> Result<()> {
     compare(settings, &smelt, &python, &project)?;
     report.note("all four outputs agree row by row");
     let wall = |runs: &[Run]| median(runs.iter().map(|run| run.wall_s));
-    report.bar("Smelt's time over DuckDB's (medians)", wall(&ours) / wall(&theirs), 1.0);
+    report.bar("Smelt's time over DuckDB's (medians)", wall(&ours) / wall(&theirs), 0.8);
+    for (name, environment, script, at_most) in ONCE.into_iter().filter(|_| with_peers) {
+        let (python, out) = (peers::needed(environment)?, child::fresh(settings, name)?);
+        let mut run = peers::script(&python, &peers::shared(script)?, &[&file, &out])?;
+        run.wall_s = total(&run.output)?;
+        report.row(row(1, name, &run, run.output.trim()));
+        let (what, share) = (format!("Smelt's time (median) over {name}'s"), wall(&ours) / run.wall_s);
+        match at_most {
+            Some(at_most) => report.bar(&what, share, at_most),
+            None => report.note(format!("{what}: {share:.2}")),
+        }
+    }
     report.bar("Smelt's peak MB", ours.iter().map(|run| run.peak_mib).fold(0.0, f64::max) * 1.048_576, 800.0);
     report.finish(settings)
 }

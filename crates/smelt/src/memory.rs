@@ -1,11 +1,10 @@
 //! The allocator, and what it does with memory that is free again.
 //!
 //! mimalloc keeps freed memory for a second by default and asks for huge pages. Ingest frees tens of megabytes many times
-//! a second on another thread than took them: 2 M events then peaked at 389 MiB (532 MiB with unknown fields and bad
-//! records). Giving memory back after a millisecond and doing without huge pages makes that 265 (360) MiB on 5 M events;
-//! giving it back at once made it 220, and cost 4 % more CPU time. Refreshes and queries use the same memory again and
-//! again: kept for 10 milliseconds, it costs them a tenth less CPU time than given back at once, and 569 MiB instead of 447
-//! on 5 M rows; kept for a second, 908.
+//! a second on another thread than took them: doing without huge pages, 5 M events peaked at 206 to 211 MiB when it was given
+//! back after a millisecond, 210 to 219 after 10, and 270 to 275 after a second, for 2 to 5 % less CPU time. Refreshes and
+//! queries use the same memory again and again: the batch job's took 359 to 362 MiB with a millisecond, 371 to 375 with 10,
+//! 526 to 554 with a second, for 3 to 5 % less CPU time.
 
 #![allow(unsafe_code, reason = "mimalloc's options can only be set through its C interface")]
 
