@@ -2,7 +2,7 @@
 import glob, os, sys
 import duckdb
 import duckdb_extension_delta
-from tables import Answers, tables
+from tables import PARTS, Answers, tables
 
 db = duckdb.connect()
 # Loaded from the package's own folder: `load delta` would look for it in the user's home or on the network.
@@ -27,4 +27,5 @@ for name, path in tables(sys.argv[1]):
         whole = f'select "{column}" from {scan}'
         answers.texts(name, column, (value for [value] in db.execute(whole).fetchall()))
         if ("id", "BIGINT") in [kind[:2] for kind in kinds]:
-            answers.texts(name, column, (value for [value] in db.execute(f"{whole} where id % 7 = 3").fetchall()), " of few")
+            for of, rows in PARTS.items():
+                answers.texts(name, column, (value for [value] in db.execute(f"{whole} where {rows}").fetchall()), of)

@@ -64,12 +64,13 @@ impl ScopeSet {
         let rows = self.converter.convert_columns(all.columns())?;
         let mut order: Vec<u64> = (0..all.num_rows() as u64).collect();
         order.sort_by(|a, b| rows.row(*a as usize).cmp(&rows.row(*b as usize)));
-        let share = order.len().div_ceil(count.max(1)).max(1);
-        order
-            .chunks(share)
-            .map(|chunk| {
+        let count = count.clamp(1, order.len().max(1));
+        let cut = |place: usize| order.len() * place / count;
+        (0..count)
+            .map(|place| {
                 let mut set = ScopeSet::new(&self.names, columns)?;
-                set.extend(&take_record_batch(&all, &UInt64Array::from(chunk.to_vec()))?)?;
+                let values = UInt64Array::from(order[cut(place)..cut(place + 1)].to_vec());
+                set.extend(&take_record_batch(&all, &values)?)?;
                 Ok(set)
             })
             .collect()

@@ -46,17 +46,25 @@ pub(crate) async fn slices<'a>(job: &'a Job<'_>, context: &SessionContext, part:
         return Ok(None);
     }
     let plan = job.feed(context, feed).await?;
-    let Some((scope, slicing)) = sliced_by(&plan, scope, job.limits.listed_rows) else { return Ok(None) };
+    let Some((by, slicing)) = sliced_by(&plan, scope, job.limits.listed_rows) else { return Ok(None) };
     let most = slicing.divided.checked_div(READ_AGAIN * slicing.whole).unwrap_or(u64::MAX).saturating_add(1);
-    let count = slicing.divided.div_ceil(job.limits.slice_rows);
+    let threads = job.env.factory.options().threads.max(1) as u64;
+    // Each slice is compared with what is stored of it, as many at a time as there are threads.
+    let stored = if job.replacement.is_some() { 0 } else { job.base.rows().unwrap_or(0) };
+    let compared = stored.div_ceil((job.limits.compare_rows / threads).max(1));
+    let count = slicing.divided.div_ceil(job.limits.slice_rows).max(compared);
     if count.min(most) < 2 {
         return Ok(None);
     }
     // So many that no thread is left without one at the end.
-    let count = count.next_multiple_of(job.env.factory.options().threads.max(1) as u64).min(most);
-    let all = all_scopes(job, context, &scope, slicing.sources).await?;
+    let count = count.next_multiple_of(threads).min(most);
+    let all = all_scopes(job, context, &by, slicing.sources).await?;
+    if by.len() < scope.len() && (all.len() as u64) < count {
+        // A few large partitions: not small, and no work for all threads.
+        return Ok(None);
+    }
     let columns = job.columns();
-    let scope_places = keys::places(&columns, &scope)?;
+    let scope_places = keys::places(&columns, &by)?;
     let part = |set: ScopeSet| {
         let (filter, scope_places) = (Some(set.filter()?), scope_places.clone());
         Ok(Part { filter, scopes: Some(Arc::new(set)), scope_places, ignore: part.ignore.clone() })
@@ -68,13 +76,15 @@ pub(crate) async fn slices<'a>(job: &'a Job<'_>, context: &SessionContext, part:
 /// The columns of the scope by which a plan can be cut, and what that reads: all of them where it can be told which scopes there
 /// are, else those that follow from partitions, because rows of a scope agree in these too.
 fn sliced_by(plan: &LogicalPlan, scope: &[String], listed_rows: u64) -> Option<(Vec<String>, Slicing)> {
+    let is_small = |source: &Source| rows(&source.scan) <= listed_rows;
+    let is_told = |slicing: &Slicing| slicing.sources.iter().all(|source| source.is_divided() || is_small(source));
     let whole = slicing(plan, scope)?;
-    if whole.sources.iter().all(|source| source.is_divided() || rows(&source.scan) <= listed_rows) {
+    if is_told(&whole) {
         return Some((scope.to_vec(), whole));
     }
-    let divides = |place: &usize| whole.sources.iter().all(|source| source.in_partition[*place]);
+    let divides = |place: &usize| whole.sources.iter().all(|source| source.in_partition[*place] || is_small(source));
     let fewer: Vec<String> = (0..scope.len()).filter(divides).map(|place| scope[place].clone()).collect();
-    let slicing = slicing(plan, &fewer).filter(|_| !fewer.is_empty())?;
+    let slicing = slicing(plan, &fewer).filter(|slicing| !fewer.is_empty() && is_told(slicing))?;
     Some((fewer, slicing))
 }
 

@@ -152,7 +152,6 @@ async fn check(history: History) {
             key_rows: 3,
             compare_rows: 2,
             slice_rows: 2,
-            listed_rows: 0,
             folded_groups: 2,
             held_bytes: Some(0),
             index_rows: 0,

@@ -5,13 +5,13 @@
 //! hard-link (or rename), sync the folder; folders that had to be made are synced up to the lake's root. Reading is left
 //! to `object_store`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -52,9 +52,7 @@ struct Durability {
     sync: bool,
     /// Folders whose own entry in their parent is durable.
     known: Mutex<HashSet<PathBuf>>,
-    /// Files that are written and were not synced yet.
-    flushing: Mutex<HashMap<PathBuf, Flushing>>,
-    /// How many of them may be on their way to the disk.
+    /// How many files may be on their way to the disk while they are written.
     flushers: Arc<Semaphore>,
 }
 
@@ -115,7 +113,6 @@ impl LocalStore {
             root: root.clone(),
             sync,
             known: Mutex::new(HashSet::from([root.clone()])),
-            flushing: Mutex::default(),
             flushers: Arc::new(Semaphore::new(SYNC_THREADS)),
         };
         Ok(Self { root, reader, durable: Arc::new(durable) })
@@ -143,12 +140,11 @@ impl DurableStore for LocalStore {
         if !self.durable.sync || paths.is_empty() {
             return Ok(());
         }
-        let files = paths.iter().map(|path| self.file(path)).collect::<Result<Vec<_>>>()?;
-        self.durable.flushed(&files).await?;
         if paths.len() > SYNC_ALL_ABOVE {
             let root = self.durable.root.clone();
             return blocking(move || sync_file_system(&root)).await;
         }
+        let files = paths.iter().map(|path| self.file(path)).collect::<Result<Vec<_>>>()?;
         let folders: BTreeSet<PathBuf> = files.iter().filter_map(|f| f.parent().map(FsPath::to_path_buf)).collect();
         let share = files.len().div_ceil(SYNC_THREADS);
         let workers: Vec<_> = files
@@ -175,20 +171,12 @@ impl DurableStore for LocalStore {
 }
 
 impl Durability {
-    fn flushing(&self) -> MutexGuard<'_, HashMap<PathBuf, Flushing>> {
-        self.flushing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes that bytes were written to a file, and sends it to the disk if they are many and the disk is not behind. To be
     /// called where there is a runtime.
-    fn written(&self, file: File, path: &FsPath, bytes: u64) {
-        if !self.sync {
-            return;
-        }
-        let mut all = self.flushing();
-        let flushing = all.entry(path.to_path_buf()).or_default();
+    fn written(&self, flushing: &Mutex<Flushing>, file: File, path: &FsPath, bytes: u64) {
+        let mut flushing = flushing.lock().unwrap_or_else(PoisonError::into_inner);
         flushing.waiting += bytes;
-        if flushing.waiting < FLUSH_BYTES || !flushing.is_idle() {
+        if !self.sync || flushing.waiting < FLUSH_BYTES || !flushing.is_idle() {
             return;
         }
         let Ok(permit) = Arc::clone(&self.flushers).try_acquire_owned() else { return };
@@ -199,15 +187,6 @@ impl Durability {
             drop(permit);
             done
         }));
-    }
-
-    /// Waits for what was sent to the disk of these files.
-    async fn flushed(&self, files: &[PathBuf]) -> Result<()> {
-        let flushing: Vec<Flushing> = {
-            let mut all = self.flushing();
-            files.iter().filter_map(|file| all.remove(file)).collect()
-        };
-        futures::future::try_join_all(flushing.into_iter().map(Flushing::end)).await.map(drop)
     }
 
     /// Makes the entries of a folder durable, and the folder itself where that is not known yet.
@@ -348,7 +327,7 @@ impl ObjectStore for LocalStore {
         _opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let (target, durable) = (self.file(location)?, Arc::clone(&self.durable));
-        Ok(Box::new(LocalUpload { target, offset: 0, started: false, durable }))
+        Ok(Box::new(LocalUpload { target, offset: 0, started: false, durable, flushing: Arc::default() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -388,12 +367,13 @@ struct LocalUpload {
     offset: u64,
     started: bool,
     durable: Arc<Durability>,
+    flushing: Arc<Mutex<Flushing>>,
 }
 
 #[async_trait]
 impl MultipartUpload for LocalUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (target, durable) = (self.target.clone(), Arc::clone(&self.durable));
+        let (target, durable, flushing) = (self.target.clone(), self.durable.clone(), self.flushing.clone());
         let mut offset = self.offset;
         let first = !self.started;
         self.offset += data.content_length() as u64;
@@ -407,7 +387,7 @@ impl MultipartUpload for LocalUpload {
                 file.write_all_at(part, offset).map_err(|e| failed("write", &target, e))?;
                 offset += part.len() as u64;
             }
-            durable.written(file, &target, data.content_length() as u64);
+            durable.written(&flushing, file, &target, data.content_length() as u64);
             Ok(())
         })
         .boxed()
@@ -418,12 +398,13 @@ impl MultipartUpload for LocalUpload {
             let target = self.target.clone();
             blocking(move || create(&target).map(drop)).await?;
         }
+        let flushing = std::mem::take(&mut *self.flushing.lock().unwrap_or_else(PoisonError::into_inner));
+        flushing.end().await?;
         Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn abort(&mut self) -> Result<()> {
         let target = self.target.clone();
-        self.durable.flushing().remove(&target);
         blocking(move || match std::fs::remove_file(&target) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove", &target, e)),
             _ => Ok(()),

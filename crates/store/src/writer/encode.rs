@@ -29,6 +29,9 @@ const PACKED: (Encoding, f64) = (Encoding::DELTA_BINARY_PACKED, 0.1);
 /// Rows of a page. A page is built, copied and compressed in buffers of its size: those of 20,000 rows, as is usual, are new
 /// memory each time, which the allocator gives back between two pages.
 const PAGE_ROWS: usize = 4096;
+/// Who wrote a file, as parquet-java parses it: of a writer that it cannot tell apart from itself its row reader (Spark's, where
+/// it does not read in vectors) takes no front-coded text, because of PARQUET-246.
+const CREATED_BY: &str = concat!("smelt version ", env!("CARGO_PKG_VERSION"), " (build n/a)");
 /// Bounds in footers are cut to this many bytes (the upper one rounded up, by the Parquet writer).
 const BOUND_BYTES: usize = 32;
 
@@ -63,7 +66,7 @@ impl Layout {
         let level = ZstdLevel::try_new(1).map_err(failed)?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
-            .set_created_by(concat!("smelt ", env!("CARGO_PKG_VERSION")).to_string())
+            .set_created_by(CREATED_BY.to_owned())
             .set_statistics_truncate_length(Some(BOUND_BYTES))
             .set_column_index_truncate_length(Some(BOUND_BYTES))
             .set_write_batch_size(PAGE_ROWS)
