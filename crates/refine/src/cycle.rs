@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use quality::CheckResult;
 use schema::TableName;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use crate::keeper::Keeper;
 use crate::pins::Pins;
 use crate::plan::{LoadedModel, Plan};
 use crate::record::Record;
-use crate::refresh::{Ended, refresh};
+use crate::refresh::{Ended, SideBySide, refresh};
 use crate::{Limits, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport, Result, gated};
 
 /// How often a model is begun again because another writer was first.
@@ -125,29 +127,31 @@ impl Cycles {
         let mut report = RefineReport::default();
         let mut failures: Vec<CheckResult> = Vec::new();
         let mut failed = None;
-        for model in self.plan.models.iter().filter(|model| self.selected.contains(model.name())) {
-            if cancel.is_cancelled() {
-                // No release of models that are new beside others that are not.
-                return self.cut_short(report).await;
-            }
-            self.progress.started(model.name());
-            let work = (self.mode, self.limits, self.allow.as_slice());
-            let ended = model_of(&self.env, &self.plan, model, work, &mut self.pins, cancel).await;
-            let done = match ended.map_err(|error| error.in_model(model.name())) {
+        let ended = self.models(cancel).await;
+        let mut is_whole = ended.len() == self.selected.len();
+        for (model, ended) in ended {
+            let done = match ended.map_err(|error| error.in_model(&model)) {
                 Ok(Ended::Done(done)) => done,
-                Ok(Ended::Cancelled | Ended::Again(_)) => return self.cut_short(report).await,
+                Ok(Ended::Cancelled | Ended::Again(_)) => {
+                    is_whole = false;
+                    continue;
+                }
                 // Like a model that a check holds back, it stays as it is, and the others go on.
                 Err(error) => {
-                    tracing::debug!(model = %model.name(), %error, "the model failed");
-                    self.record.add_failed(model.name(), &error);
+                    tracing::debug!(%model, %error, "the model failed");
+                    self.record.add_failed(&model, &error);
                     failed = failed.or(Some(error));
                     continue;
                 }
             };
             failures.extend(done.checks.iter().filter(|result| result.holds()).cloned());
             self.record.add(&done);
-            self.progress.finished(&done);
             report.models.push(done);
+        }
+        if !is_whole {
+            // The run was cancelled. No release of models that are new beside others that are not.
+            self.keep(&report).await?;
+            return Ok(report);
         }
         report.release = self.release().await?;
         self.keep(&report).await?;
@@ -162,10 +166,61 @@ impl Cycles {
         }
     }
 
-    /// What is left to do for a cycle that was cancelled.
-    async fn cut_short(&mut self, report: RefineReport) -> Result<RefineReport> {
-        self.keep(&report).await?;
-        Ok(report)
+    /// Refreshes the selected models, each as soon as all that it reads is done: those of which none reads the other side by
+    /// side, twice as many as there are threads, because they wait for storage too. Gives how they ended, in the plan's order; once the run is cancelled none begins.
+    async fn models(&self, cancel: &CancellationToken) -> Vec<(TableName, Result<Ended>)> {
+        let models: Vec<_> = self.plan.models.iter().filter(|model| self.selected.contains(model.name())).collect();
+        let beside = SideBySide::default();
+        let most = 2 * self.env.factory.options().threads.max(1);
+        let mut waiting: Vec<usize> = (0..models.len()).collect();
+        let mut open: BTreeSet<usize> = waiting.iter().copied().collect();
+        let mut running = FuturesUnordered::new();
+        let mut ended = BTreeMap::new();
+        loop {
+            waiting.retain(|&place| {
+                let is_ready = !open.range(..place).any(|&before| is_before(models[before], models[place]));
+                let begins = is_ready && running.len() < most && !cancel.is_cancelled();
+                if begins {
+                    let (model, beside) = (models[place], &beside);
+                    self.progress.started(model.name());
+                    running.push(async move { (place, self.model(model, beside, cancel).await) });
+                }
+                !begins
+            });
+            let Some((place, how)) = running.next().await else { break };
+            match &how {
+                Ok(Ended::Done(done)) => self.progress.finished(done),
+                _ => self.progress.failed(models[place].name()),
+            }
+            open.remove(&place);
+            ended.insert(place, how);
+        }
+        ended.into_iter().map(|(place, how)| (models[place].name().clone(), how)).collect()
+    }
+
+    /// Refreshes a model, again and again where another writer is first.
+    async fn model(&self, model: &LoadedModel, beside: &SideBySide, cancel: &CancellationToken) -> Result<Ended> {
+        let work = (self.mode, self.limits, self.allow.as_slice());
+        let mut attempts = 0;
+        let mut is_alone = false;
+        loop {
+            attempts += 1;
+            let room = (beside, is_alone);
+            let source = match refresh(&self.env, &self.plan, model, work, &self.pins, room, cancel).await {
+                Ok(Ended::Again(source)) => source,
+                // Others may have had what it lacked.
+                Err(error) if error.is_out_of_memory() && !is_alone => {
+                    tracing::debug!(model = %model.name(), %error, "begins again, alone");
+                    is_alone = true;
+                    continue;
+                }
+                ended => return ended,
+            };
+            tracing::debug!("{}: {source}", model.name());
+            if attempts >= ATTEMPTS {
+                return Err(RefineError::Contended { model: model.name().clone(), attempts, source });
+            }
+        }
     }
 
     /// Keeps and tells what the checks of a cycle found.
@@ -212,25 +267,11 @@ impl RefineReport {
     }
 }
 
-/// Refreshes a model, again and again where another writer is first.
-async fn model_of(
-    env: &RefineEnv,
-    plan: &Plan,
-    model: &LoadedModel,
-    work: (Mode, Limits, &[String]),
-    pins: &mut Pins,
-    cancel: &CancellationToken,
-) -> Result<Ended> {
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let ended = refresh(env, plan, model, work, pins, cancel).await?;
-        let Ended::Again(source) = ended else { return Ok(ended) };
-        tracing::debug!("{}: {source}", model.name());
-        if attempts == ATTEMPTS {
-            return Err(RefineError::Contended { model: model.name().clone(), attempts, source });
-        }
-    }
+/// Whether of two models in the plan's order the later one waits for the earlier: it reads it, or it must not change under
+/// the earlier one's checks.
+fn is_before(earlier: &LoadedModel, later: &LoadedModel) -> bool {
+    let reads = |model: &LoadedModel, name| model.reads.contains(name) || model.check_reads.contains(name);
+    reads(later, earlier.name()) || reads(earlier, later.name())
 }
 
 fn mode(options: &RefineOptions) -> Result<Mode> {

@@ -164,13 +164,7 @@ impl Gone {
         if self.left == 0 {
             return Ok(());
         }
-        let threads = job.env.factory.options().threads.max(1);
-        let looked = futures::stream::iter(files).map(|file| async {
-            let holds = self.any_in(job, context, part, &file).await?;
-            Ok::<_, crate::RefineError>(holds.then_some(file))
-        });
-        let hit: Vec<Arc<DataFile>> =
-            looked.buffered(threads).try_filter_map(async |file| Ok(file)).try_collect().await?;
+        let hit = self.holding(job, context, part, files).await?;
         let groups: Vec<Vec<Arc<DataFile>>> = match job.model.model.partition_by.is_empty() {
             // One after the other, so that rows stay in the order in which statistics tell them apart.
             true => hit.into_iter().map(|file| vec![file]).collect(),
@@ -183,6 +177,26 @@ impl Gone {
             }
         }
         Ok(())
+    }
+
+    /// The files that have rows that must go.
+    async fn holding(
+        &self,
+        job: &Job<'_>,
+        context: &SessionContext,
+        part: &Part,
+        files: Vec<Arc<DataFile>>,
+    ) -> Result<Vec<Arc<DataFile>>> {
+        // There are such rows: they are in the only file that there is.
+        if files.len() == 1 {
+            return Ok(files);
+        }
+        let threads = job.env.factory.options().threads.max(1);
+        let looked = futures::stream::iter(files).map(|file| async {
+            let holds = self.any_in(job, context, part, &file).await?;
+            Ok::<_, crate::RefineError>(holds.then_some(file))
+        });
+        looked.buffered(threads).try_filter_map(async |file| Ok(file)).try_collect().await
     }
 
     /// Whether a file has rows that must go.

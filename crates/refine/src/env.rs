@@ -85,8 +85,7 @@ pub struct RefineOptions {
 /// What a run did.
 #[derive(Clone, Debug, Default)]
 pub struct RefineReport {
-    /// The models in the order in which they were refreshed. In a run that follows: of the last cycle that changed
-    /// something.
+    /// The models, each after all that it reads. In a run that follows: of the last cycle that changed something.
     pub models: Vec<ModelReport>,
     /// Number of the release that the run published last; `None` when nothing changed.
     pub release: Option<u64>,
@@ -172,10 +171,12 @@ impl fmt::Display for Outcome {
 
 /// Hears how a run goes on. Called from the run's own task: implementations return at once.
 pub trait Progress: Send + Sync {
-    /// A model's refresh begins.
+    /// A model's refresh begins; others may be under way.
     fn started(&self, _model: &TableName) {}
     /// A model's refresh has ended.
     fn finished(&self, _report: &ModelReport) {}
+    /// A model's refresh has ended without a report: it failed, or the run is cancelled.
+    fn failed(&self, _model: &TableName) {}
     /// Checks and gates were evaluated, over all models of a cycle.
     fn checked(&self, _results: &[CheckResult]) {}
     /// A release was published.

@@ -142,6 +142,19 @@ impl RefineError {
         }
     }
 
+    /// Whether the session's memory did not suffice.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let of_engine = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::ResourcesExhausted(_));
+        match self {
+            Self::Engine(error) => of_engine(error),
+            Self::Session(SessionError::Query(error)) | Self::Sql { source: SessionError::Query(error), .. } => {
+                of_engine(error)
+            }
+            Self::Session(error) | Self::Sql { source: error, .. } => matches!(error, SessionError::MemoryLimit { .. }),
+            _ => false,
+        }
+    }
+
     /// Names the model whose SQL failed.
     pub(crate) fn in_model(self, model: &TableName) -> Self {
         match self {

@@ -60,6 +60,15 @@ impl Input {
         }
     }
 
+    /// Bytes of the files that hold what the model has not consumed.
+    pub(crate) fn news_bytes(&self) -> u64 {
+        match (&self.changes, self.from) {
+            (Some(changes), _) => changes.bytes(),
+            (None, None) => self.at.files().map(|file| file.size).sum(),
+            (None, Some(_)) => 0,
+        }
+    }
+
     /// Versions between the position and the pinned version.
     pub(crate) fn lag(&self) -> i64 {
         self.from.map_or(0, |from| self.at.version() - from)
@@ -107,12 +116,11 @@ pub(crate) async fn inputs(
     model: &LoadedModel,
     mode: Mode,
     base: Option<&Snapshot>,
-    pins: &mut Pins,
+    pins: &Pins,
 ) -> Result<HashMap<TableName, Input>> {
     let mut inputs = HashMap::new();
     for name in &model.reads {
-        let Some((table, pinned)) = pins.get(name) else { continue };
-        let (table, mut at) = (table.clone(), Arc::clone(pinned));
+        let Some((table, mut at)) = pins.get(name) else { continue };
         let from = base.and_then(|base| base.txn(&input_id(&at)));
         if from.is_some_and(|from| from > at.version()) {
             // Another refresh may have gone on from a newer version than the one that this cycle is pinned to.

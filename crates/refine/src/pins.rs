@@ -1,21 +1,24 @@
 //! Which version of each table a cycle reads.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::{StreamExt, TryStreamExt};
 use schema::TableName;
 use store::{Lake, Snapshot, Table};
 
 use crate::Result;
 use crate::latest::Known;
 
+/// How many tables are looked at at a time.
+const LOOKS: usize = 16;
+
 /// The tables of a lake, each pinned to one version for the length of a cycle. A model's own commit moves its pin, so
-/// that the models after it read what it wrote.
+/// that the models after it read what it wrote. Models that are refreshed side by side share them.
 #[derive(Debug)]
 pub(crate) struct Pins {
     lake: Lake,
-    tables: HashMap<TableName, Table>,
-    pinned: HashMap<TableName, Arc<Snapshot>>,
+    pinned: Mutex<HashMap<TableName, (Table, Arc<Snapshot>)>>,
     /// What cycles learn of files for the cycles after them.
     known: Option<Arc<Known>>,
 }
@@ -23,7 +26,11 @@ pub(crate) struct Pins {
 impl Pins {
     /// Nothing is opened yet. For a run that `follows` files are remembered from cycle to cycle.
     pub(crate) fn new(lake: Lake, follows: bool) -> Self {
-        Self { lake, tables: HashMap::new(), pinned: HashMap::new(), known: follows.then(Arc::default) }
+        Self { lake, pinned: Mutex::default(), known: follows.then(Arc::default) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TableName, (Table, Arc<Snapshot>)>> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What cycles before this one learnt of files.
@@ -36,44 +43,45 @@ impl Pins {
     ///
     /// # Errors
     /// When storage fails.
-    pub(crate) async fn refresh(&mut self, names: impl IntoIterator<Item = &TableName>) -> Result<bool> {
-        let mut moved = false;
-        for name in names {
-            let before = self.pinned.get(name).map(|snapshot| snapshot.version());
-            let after = self.head(name).await?.map(|snapshot| snapshot.version());
-            moved |= before != after;
-        }
-        Ok(moved)
+    pub(crate) async fn refresh(&self, names: impl IntoIterator<Item = &TableName>) -> Result<bool> {
+        let looks = names.into_iter().cloned().map(|name| async move {
+            let before = self.get(&name).map(|(_, snapshot)| snapshot.version());
+            let after = self.head(&name).await?.map(|snapshot| snapshot.version());
+            Ok::<bool, crate::RefineError>(before != after)
+        });
+        let moved: Vec<bool> = futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect().await?;
+        Ok(moved.contains(&true))
     }
 
     /// Pins a table to its head; `None` when it does not exist.
     ///
     /// # Errors
     /// When storage fails.
-    pub(crate) async fn head(&mut self, name: &TableName) -> Result<Option<Arc<Snapshot>>> {
-        let snapshot = match self.tables.get(name) {
-            Some(table) => table.refresh().await?,
+    pub(crate) async fn head(&self, name: &TableName) -> Result<Option<Arc<Snapshot>>> {
+        let (table, snapshot) = match self.get(name) {
+            Some((table, _)) => {
+                let snapshot = table.refresh().await?;
+                (table, snapshot)
+            }
             None => match self.lake.open_table(name).await? {
                 None => return Ok(None),
                 Some(table) => {
                     let snapshot = table.snapshot();
-                    self.tables.insert(name.clone(), table);
-                    snapshot
+                    (table, snapshot)
                 }
             },
         };
-        self.pinned.insert(name.clone(), Arc::clone(&snapshot));
+        self.set(&table, Arc::clone(&snapshot));
         Ok(Some(snapshot))
     }
 
     /// The table and the version that it is pinned to.
-    pub(crate) fn get(&self, name: &TableName) -> Option<(&Table, &Arc<Snapshot>)> {
-        self.tables.get(name).zip(self.pinned.get(name))
+    pub(crate) fn get(&self, name: &TableName) -> Option<(Table, Arc<Snapshot>)> {
+        self.lock().get(name).cloned()
     }
 
     /// Pins a table to a version that was just created or committed.
-    pub(crate) fn set(&mut self, table: &Table, snapshot: Arc<Snapshot>) {
-        self.tables.insert(table.name().clone(), table.clone());
-        self.pinned.insert(table.name().clone(), snapshot);
+    pub(crate) fn set(&self, table: &Table, snapshot: Arc<Snapshot>) {
+        self.lock().insert(table.name().clone(), (table.clone(), snapshot));
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use schema::{ColumnDoc, Kept, TableName};
 use store::{Commit, ConflictReason, MetadataChange, Operation, Snapshot, StoreError, Table, TableSpec};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::days;
@@ -22,6 +24,34 @@ use crate::{append, gate, gated, latest, recompute};
 /// position must not fall out of the history that is kept.
 const QUIET_LAG: i64 = 16;
 
+/// What a model may have to consume to be refreshed beside others, in bytes of files.
+const SMALL_NEWS: u64 = 16 << 20;
+
+/// What models that are refreshed at the same time share.
+#[derive(Debug, Default)]
+pub(crate) struct SideBySide {
+    /// Held by one that needs the memory of all, and shared by the others.
+    room: RwLock<()>,
+}
+
+/// The room of one model, until it is dropped.
+enum Room<'a> {
+    /// Beside others.
+    Shared { _guard: RwLockReadGuard<'a, ()> },
+    /// Alone.
+    Whole { _guard: RwLockWriteGuard<'a, ()> },
+}
+
+impl SideBySide {
+    /// Waits until there is room for a model: alone, or beside others.
+    async fn room(&self, is_alone: bool) -> Room<'_> {
+        match is_alone {
+            true => Room::Whole { _guard: self.room.write().await },
+            false => Room::Shared { _guard: self.room.read().await },
+        }
+    }
+}
+
 /// How a refresh of a model ended.
 pub(crate) enum Ended {
     /// As the report says: also when checks or gates held something back.
@@ -32,7 +62,7 @@ pub(crate) enum Ended {
     Cancelled,
 }
 
-/// Refreshes one model and moves its pin.
+/// Refreshes one model and moves its pin, beside others where little is new for it, or alone.
 ///
 /// # Errors
 /// As [`crate::run`].
@@ -41,32 +71,42 @@ pub(crate) async fn refresh(
     plan: &Plan,
     model: &LoadedModel,
     (mode, limits, allow): (Mode, Limits, &[String]),
-    pins: &mut Pins,
+    pins: &Pins,
+    (beside, is_alone): (&SideBySide, bool),
     cancel: &CancellationToken,
 ) -> Result<Ended> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let mut report = ModelReport::new(model.name().clone());
     let base = pins.head(model.name()).await?;
     report.version = base.as_ref().map(|base| base.version());
-    let done = |mut report: ModelReport, outcome: Outcome| {
+    let done = |mut report: ModelReport, outcome: Outcome, started: Instant| {
         let nothing = outcome == Outcome::Unchanged && quality::any_holds(&report.checks);
         report.outcome = if nothing { Outcome::Held } else { outcome };
         report.seconds = started.elapsed().as_secs_f64();
         Ok(Ended::Done(report))
     };
     if let Some(reason) = skipped(model, mode) {
-        return done(report, Outcome::Skipped(reason));
+        return done(report, Outcome::Skipped(reason), started);
     }
     let renewed = base.as_ref().is_some_and(|base| is_unpublished(base) && !is_of(base, model));
     if let Some(base) = base.as_ref().filter(|_| !renewed) {
         unedited(model, mode, base)?;
     }
     let mut inputs = inputs(model, mode, base.as_deref(), pins).await?;
+    // Gates read too. What is a little news for much memory is much for a little.
+    let small = SMALL_NEWS.min(env.factory.options().memory_bytes as u64 / 64);
+    let is_alone = is_alone || mode != Mode::Refresh || inputs.values().map(Input::news_bytes).sum::<u64>() > small;
+    let waits = Instant::now();
+    let _room = tokio::select! {
+        room = beside.room(is_alone) => room,
+        () = cancel.cancelled() => return Ok(Ended::Cancelled),
+    };
+    let started = started + waits.elapsed();
     let gated = gated::gates(env, plan, model, base.as_deref(), &inputs, allow).await?;
     report.checks = gated.results;
     if mode != Mode::Refresh && !gated.held.is_empty() {
         // It would leave the held feed's rows out of a table that is computed as a whole.
-        return done(report, Outcome::Held);
+        return done(report, Outcome::Held, started);
     }
     inputs.retain(|name, _| !gated.held.contains(name));
     let news = inputs.values().any(Input::has_news);
@@ -77,7 +117,7 @@ pub(crate) async fn refresh(
         Mode::Range { .. } => base.as_ref().is_none_or(|base| is_unpublished(base)),
     };
     if idle {
-        return done(report, Outcome::Unchanged);
+        return done(report, Outcome::Unchanged, started);
     }
     // Nothing is stored that could be kept, or that changes could be added to.
     let mode = if renewed { Mode::Rebuild } else { mode };
@@ -96,7 +136,7 @@ pub(crate) async fn refresh(
         let holds = quality::any_holds(&results);
         report.checks.extend(results);
         if holds {
-            return done(report, Outcome::Held);
+            return done(report, Outcome::Held, started);
         }
     }
     match publish(&job, computed, &mut report).await {
@@ -111,7 +151,7 @@ pub(crate) async fn refresh(
     let published = report.version;
     report.checks.iter_mut().filter(|result| !result.holds()).for_each(|result| result.version = published);
     let outcome = report.outcome.clone();
-    done(report, outcome)
+    done(report, outcome, started)
 }
 
 /// Whether the same work is to be begun again from the table: the commit was refused, or nobody knows its fate.
@@ -179,9 +219,9 @@ async fn table(
     model: &LoadedModel,
     (mode, is_replaced): (Mode, bool),
     base: Option<Arc<Snapshot>>,
-    pins: &mut Pins,
+    pins: &Pins,
 ) -> Result<(Table, Arc<Snapshot>)> {
-    let known = pins.get(model.name()).map(|(table, _)| table.clone());
+    let known = pins.get(model.name()).map(|(table, _)| table);
     if let (Some(table), Some(base)) = (known, base)
         && (mode != Mode::Rebuild || is_replaced || base.schema().fields().len() == model.schema.fields().len())
     {

@@ -52,9 +52,11 @@ impl Known {
         self.recents.lock().unwrap_or_else(PoisonError::into_inner).remove(table)
     }
 
-    /// Does something to all that is known of what was stored last.
-    pub(super) fn each_recent(&self, work: impl FnMut(&mut Recent)) {
-        self.recents.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(work);
+    /// Does something to what was stored last, if it is known.
+    pub(super) fn with_recent(&self, table: &str, work: impl FnOnce(&mut Recent)) {
+        if let Some(recent) = self.recents.lock().unwrap_or_else(PoisonError::into_inner).get_mut(table) {
+            work(recent);
+        }
     }
 
     /// Keeps what was stored last.

@@ -330,8 +330,12 @@ impl Recents {
     /// None taken out yet. What a refresh before this one has noted and not committed is forgotten, also of feeds that have no
     /// news now: this one's commit does not bring it.
     pub(super) fn begin(job: &Job<'_>) -> Self {
+        // Not of other models: one that is refreshed beside this one may be about to commit them.
         if let Some(known) = &job.known {
-            known.each_recent(|recent| recent.pending.clear());
+            for feed in &job.model.feeds {
+                let name = index::definition(&feed.feed.entity, &job.columns(), &job.base);
+                known.with_recent(&name, |recent| recent.pending.clear());
+            }
         }
         Self(HashMap::new())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::context::{SessionContext, SessionState};
@@ -93,10 +93,11 @@ impl Plan {
             .iter()
             .map(|(name, feeds)| (name.clone(), feeds.iter().flat_map(|feed| feed.reads.iter().cloned()).collect()))
             .collect();
-        let mut loader = Loader { env, parsed: &parsed, known: HashMap::new(), views: HashMap::new() };
+        let context = env.factory.context(HashMap::new());
+        let mut loader = Loader { env, parsed: &parsed, context, known: HashMap::new(), views: HashMap::new() };
         for contract in env.project.contracts.values() {
             let empty = session::bronze_view(contract, session::empty_bronze(contract))?;
-            loader.known.insert(contract.table(), empty);
+            loader.know(contract.table(), empty)?;
         }
         let mut plan = Plan { models: Vec::new(), views: Vec::new() };
         let reads = graph::with_checks(&direct, &checked(env, &state));
@@ -189,12 +190,22 @@ struct Expanded {
 struct Loader<'a> {
     env: &'a RefineEnv,
     parsed: &'a BTreeMap<TableName, Vec<graph::Parsed>>,
-    /// Empty tables and views, for planning.
+    /// What has [`Loader::known`], for planning.
+    context: SessionContext,
+    /// Empty tables and views.
     known: HashMap<TableName, Arc<dyn TableProvider>>,
     views: HashMap<TableName, Expanded>,
 }
 
 impl Loader<'_> {
+    /// Has SQL that is planned from now on see a table.
+    fn know(&mut self, name: TableName, table: Arc<dyn TableProvider>) -> Result<()> {
+        let place = TableReference::partial(name.layer.to_string(), name.name.clone());
+        self.context.register_table(place, Arc::clone(&table))?;
+        self.known.insert(name, table);
+        Ok(())
+    }
+
     async fn view(&mut self, model: &Model) -> Result<Feed> {
         let [feed] = model.feeds.as_slice() else {
             let message = "a view has one SQL file".to_owned();
@@ -204,7 +215,7 @@ impl Loader<'_> {
         let parsed = &self.parsed[&model.name][0];
         let expanded = self.expand(parsed);
         self.views.insert(model.name.clone(), expanded);
-        self.known.insert(model.name.clone(), Arc::new(ViewTable::new(plan, None)));
+        self.know(model.name.clone(), Arc::new(ViewTable::new(plan, None)))?;
         Ok(feed.clone())
     }
 
@@ -231,7 +242,7 @@ impl Loader<'_> {
         table_checks(model, &schema)?;
         apart(model, &plans)?;
         let empty = EmptyTable::new(store::read_schema(&schema));
-        self.known.insert(model.name.clone(), Arc::new(empty));
+        self.know(model.name.clone(), Arc::new(empty))?;
         let columns: Vec<String> = schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
         text.push_str(&format!("{ENGINE_EPOCH} {:?} {:?} {}", model.kept, model.partition_by, columns.join(", ")));
         let reads = feeds.iter().flat_map(|feed| feed.reads.iter().cloned()).collect();
@@ -240,8 +251,7 @@ impl Loader<'_> {
     }
 
     async fn plan(&self, feed: &Feed) -> Result<LogicalPlan> {
-        let context = self.env.factory.context(self.known.clone());
-        let plan = context.state().create_logical_plan(&feed.sql).await;
+        let plan = self.context.state().create_logical_plan(&feed.sql).await;
         plan.map_err(|error| {
             let error = session::SessionError::from(error);
             let word = match &error {
@@ -284,8 +294,7 @@ impl Loader<'_> {
     ) -> Result<BTreeSet<TableName>> {
         let path = model.model.path.clone();
         let parsed = graph::parse(state, &self.env.project, &statement(&path, name, sql))?;
-        let context = self.env.factory.context(self.known.clone());
-        match context.state().create_logical_plan(sql).await {
+        match self.context.state().create_logical_plan(sql).await {
             Ok(_) => Ok(parsed.reads),
             Err(error) => {
                 let message = session::SessionError::from(error).to_string();

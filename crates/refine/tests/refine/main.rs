@@ -12,5 +12,6 @@ mod moves;
 mod options;
 mod plans;
 mod shipped;
+mod side_by_side;
 mod slices;
 mod world;
