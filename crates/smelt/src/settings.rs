@@ -89,7 +89,7 @@ pub struct Store {
     pub sync: bool,
 }
 
-/// `[maintain]`: how much of a table `smelt maintain` may leave before people are told.
+/// `[maintain]`: how much of a table `smelt maintain` may leave before people are told, and how long it waits for readers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Maintain {
@@ -97,6 +97,9 @@ pub struct Maintain {
     pub most_files: usize,
     /// Files that were removed and are not vacuumed.
     pub most_tombstones: usize,
+    /// A table that has not read another's commit for so long is given up: what it needs is kept no longer, and it can only
+    /// be rebuilt.
+    pub most_lag: Span,
 }
 
 /// `[alerts]`. Secrets are named here, never given: their values come from the environment.
@@ -201,7 +204,8 @@ impl Default for Store {
 impl Default for Maintain {
     /// Far more than a table has whose upkeep runs daily, and less than makes opening it slow.
     fn default() -> Self {
-        Maintain { most_files: 20_000, most_tombstones: 100_000 }
+        let month = std::time::Duration::from_secs(30 * 24 * 3600);
+        Maintain { most_files: 20_000, most_tombstones: 100_000, most_lag: Span(month) }
     }
 }
 

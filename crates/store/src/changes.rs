@@ -44,6 +44,11 @@ impl Changes {
         self.files.is_empty()
     }
 
+    /// Bytes of the files that tell what changed.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|(file, _)| file.size).sum()
+    }
+
     /// Whether rows only came and none went, as in an append-only table.
     pub fn inserts_only(&self) -> bool {
         self.files.iter().all(|(_, sign)| *sign > 0)

@@ -41,7 +41,9 @@ pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
     let needed = Needed::of(&app, &tables).await?;
     let mut left = Vec::new();
     for table in wanted(&args, &tables)? {
-        maintain(table, &needed).await.with_context(|| format!("maintaining {}", table.name()))?;
+        maintain(table, &needed, &app.settings.maintain)
+            .await
+            .with_context(|| format!("maintaining {}", table.name()))?;
         left.push((table.name().clone(), behind(&table.snapshot(), &app.settings.maintain)));
     }
     alerts::tell_upkeep(&app.alerts(), &left).await;
@@ -65,30 +67,34 @@ fn wanted<'a>(args: &MaintainArgs, tables: &'a [Table]) -> Result<Vec<&'a Table>
 /// The versions that somebody still needs: readers of the latest release, and the tables that consume others.
 struct Needed {
     released: HashMap<TableName, i64>,
-    /// The least version that a consumer has read, by the upstream's table id.
-    consumed: HashMap<String, i64>,
+    /// The versions that tables have read, by the upstream's table id.
+    consumed: HashMap<String, Vec<(TableName, i64)>>,
 }
 
 impl Needed {
     async fn of(app: &App, tables: &[Table]) -> Result<Needed> {
         let release = app.lake.releases().latest().await?;
         let released = release.map(|release| release.tables.into_iter().collect()).unwrap_or_default();
-        let mut consumed: HashMap<String, i64> = HashMap::new();
-        for table in tables {
+        let mut consumed: HashMap<String, Vec<(TableName, i64)>> = HashMap::new();
+        // A table whose model is gone is rebuilt by nobody.
+        for table in tables.iter().filter(|table| app.project.models.contains_key(table.name())) {
             for (input, position) in table.snapshot().txns() {
                 if let Some(id) = input.strip_prefix("table:") {
-                    consumed.entry(id.to_owned()).and_modify(|least| *least = position.min(*least)).or_insert(position);
+                    consumed.entry(id.to_owned()).or_default().push((table.name().clone(), position));
                 }
             }
         }
         Ok(Needed { released, consumed })
     }
 
-    /// The least version of `table` that must stay readable, with the changes after it.
-    fn least(&self, table: &Table) -> Option<i64> {
-        let released = self.released.get(table.name()).copied();
-        let consumed = self.consumed.get(table.snapshot().id()).copied();
-        released.into_iter().chain(consumed).min()
+    /// The version of `table` that readers of the latest release see.
+    fn released(&self, table: &Table) -> Option<i64> {
+        self.released.get(table.name()).copied()
+    }
+
+    /// Who has read `table`, and up to which version.
+    fn consumed(&self, table: &Table) -> &[(TableName, i64)] {
+        self.consumed.get(table.snapshot().id()).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -108,11 +114,22 @@ fn behind(snapshot: &Snapshot, most: &Most) -> Option<String> {
     })
 }
 
-async fn maintain(table: &Table, needed: &Needed) -> Result<()> {
+async fn maintain(table: &Table, needed: &Needed, most: &Most) -> Result<()> {
     let compacted = table.compact(&CompactPolicy::default()).await?;
     table.checkpoint().await?;
-    let least = needed.least(table);
-    let cleaned = table.clean_log(&CleanPolicy { keep_after: least, ..CleanPolicy::default() }).await?;
+    let (released, consumers) = (needed.released(table), needed.consumed(table));
+    let consumed: Vec<i64> = consumers.iter().map(|(_, version)| *version).collect();
+    let clean = CleanPolicy { keep_after: released, consumed, most_lag: most.most_lag.0, ..CleanPolicy::default() };
+    let cleaned = table.clean_log(&clean).await?;
+    let (gone, kept): (Vec<_>, Vec<_>) = consumers.iter().partition(|(_, version)| cleaned.gone.contains(version));
+    for (consumer, version) in gone {
+        say(&format!(
+            "{consumer} has read {} up to version {version} and is given up (see most_lag in smelt.toml): what came next is \
+             no longer kept; rebuild it with smelt refine --full-refresh --select {consumer}",
+            table.name(),
+        ));
+    }
+    let least = kept.into_iter().map(|(_, version)| *version).chain(released).min();
     let policy = VacuumPolicy { keep_versions: least.into_iter().collect(), ..VacuumPolicy::default() };
     let vacuumed = table.vacuum(&policy).await?;
     say(&format!(

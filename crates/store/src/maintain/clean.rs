@@ -2,12 +2,13 @@
 //!
 //! Commits below a checkpoint are removed once they are old and no consumer needs them, oldest first and one at a time:
 //! so, whenever a commit is still there, all later ones are too. Readers and writers rely on that to tell the head of the
-//! log from a hole in it (see `log::load`).
+//! log from a hole in it (see `log::load`). A consumer that was given up finds its next commit gone, so it can never read
+//! on over a gap.
 
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::{CleanPolicy, CleanReport};
 use crate::error::{Result, StoreError};
@@ -19,8 +20,10 @@ const LEAST: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn clean_log(table: &Table, policy: &CleanPolicy) -> Result<CleanReport> {
     let store = table.lake().store();
-    let keep_ms = i64::try_from(policy.keep_for.max(LEAST).as_millis()).unwrap_or(i64::MAX);
-    let cutoff = table.lake().now_ms().saturating_sub(keep_ms);
+    let before =
+        |span: Duration| table.lake().now_ms().saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+    let keep_for = policy.keep_for.max(LEAST);
+    let (cutoff, too_late) = (before(keep_for), before(policy.most_lag.max(keep_for)));
     let mut report = CleanReport::default();
     let Some(hint) = checkpoint::read_hint(store.as_ref(), table.name()).await? else { return Ok(report) };
 
@@ -42,9 +45,27 @@ pub(crate) async fn clean_log(table: &Table, policy: &CleanPolicy) -> Result<Cle
 
     // Readers start from a checkpoint: the newest one that is old enough is the floor, and its own commit stays. A version
     // that must stay readable needs one at or below it.
-    let old = |file: &object_store::ObjectMeta| file.last_modified.timestamp_millis() < cutoff;
-    let readable = hint.version.min(policy.keep_after.unwrap_or(i64::MAX));
-    let floor = checkpoints.iter().rfind(|(version, file)| *version <= readable && old(file));
+    let old = |file: &ObjectMeta| file.last_modified.timestamp_millis() < cutoff;
+    let is_given_up = |consumed: i64| match commits.binary_search_by_key(&(consumed + 1), |(version, _)| *version) {
+        Ok(next) => {
+            let is_near = commits.last().is_some_and(|(newest, _)| newest - consumed <= policy.near);
+            !is_near && commits[next].1.last_modified.timestamp_millis() < too_late
+        }
+        // Before all that there is: an earlier clean-up has removed it.
+        Err(place) => place == 0 && !commits.is_empty(),
+    };
+    let consumers = policy.consumed.iter().copied().filter(|consumed| !is_given_up(*consumed));
+    let readable = consumers.chain(policy.keep_after).fold(hint.version, i64::min);
+    // One whose own commit is the next of a consumer that was given up would leave it the changes, but not their files.
+    let is_floor = |version: &i64| *version <= readable && !policy.consumed.contains(&(version - 1));
+    let floor = checkpoints.iter().rfind(|(version, file)| is_floor(version) && old(file));
+    let gone = |oldest: Option<&(i64, &ObjectMeta)>| {
+        let is_gone = |consumed: &i64| oldest.is_some_and(|(version, _)| consumed + 1 < *version);
+        let mut gone: Vec<i64> = policy.consumed.iter().copied().filter(is_gone).collect();
+        gone.sort_unstable();
+        gone
+    };
+    report.gone = gone(commits.first());
     let Some((floor, _)) = floor else { return Ok(report) };
     // Old checkpoints first: without its commits one would look like a head.
     for (_, file) in checkpoints.iter().filter(|(version, _)| *version < *floor) {
@@ -55,5 +76,6 @@ pub(crate) async fn clean_log(table: &Table, policy: &CleanPolicy) -> Result<Cle
         store.delete(&file.location).await.map_err(|e| StoreError::storage("remove", &file.location, e))?;
         report.commits += 1;
     }
+    report.gone = gone(commits.get(report.commits));
     Ok(report)
 }

@@ -43,13 +43,21 @@ pub struct CompactReport {
 pub struct CleanPolicy {
     /// Commits younger than this are kept. At least an hour is always kept.
     pub keep_for: Duration,
-    /// The lowest version that somebody still has to read, and to read on from, if any.
+    /// The lowest version that somebody still has to read as a whole, if any.
     pub keep_after: Option<i64>,
+    /// Versions that consumers have read, and read on from.
+    pub consumed: Vec<i64>,
+    /// A consumer that has not read a commit for so long is given up: nothing is kept for it any more.
+    pub most_lag: Duration,
+    /// A consumer that is at most so many versions behind is never given up: versions in which no row changed may stay
+    /// unread for as long as nothing else comes.
+    pub near: i64,
 }
 
 impl Default for CleanPolicy {
     fn default() -> Self {
-        Self { keep_for: Duration::from_secs(7 * 24 * 3600), keep_after: None }
+        let day = Duration::from_secs(24 * 3600);
+        Self { keep_for: 7 * day, keep_after: None, consumed: Vec::new(), most_lag: 30 * day, near: 64 }
     }
 }
 
@@ -60,6 +68,8 @@ pub struct CleanReport {
     pub commits: usize,
     /// Checkpoints that were removed.
     pub checkpoints: usize,
+    /// The consumed versions that can be read on from no more, ascending: what stands there must be rebuilt.
+    pub gone: Vec<i64>,
 }
 
 /// What data files are kept.

@@ -98,6 +98,45 @@ async fn an_old_pointer_does_not_hide_the_head() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_lags_too_far_is_given_up_and_never_reads_on() {
+    let timed = Timed::new();
+    let lake = timed.lake().await;
+    let t = table(&lake).await;
+    append_each(&t, 0..3).await;
+    t.checkpoint().await.unwrap();
+    append_each(&t, 3..6).await;
+    t.checkpoint().await.unwrap();
+    timed.pass(10 * 24 * HOUR);
+    append_each(&t, 6..8).await;
+    let policy = CleanPolicy { consumed: vec![3, 8], near: 2, ..CleanPolicy::default() };
+    // Ten days behind: what it needs is kept.
+    let report = t.clean_log(&policy).await.unwrap();
+    assert_eq!((report.commits, report.gone.as_slice()), (3, &[][..]));
+    assert_eq!(ids(t.changes(3, 8).await.unwrap().inserts()).await, [3, 4, 5, 6, 7]);
+    // A month behind, but near: nothing but quiet versions may have come.
+    timed.pass(21 * 24 * HOUR);
+    let near = CleanPolicy { near: 5, ..policy.clone() };
+    assert_eq!(t.clean_log(&near).await.unwrap(), Default::default());
+    // A month behind: it is given up, and says so also when it is asked again.
+    for commits in [3, 0] {
+        let report = t.clean_log(&policy).await.unwrap();
+        assert_eq!((report.commits, report.gone.as_slice()), (commits, &[3][..]));
+    }
+    assert!(matches!(t.changes(3, 8).await, Err(StoreError::HistoryGone { from: 3, .. })));
+    let keep = VacuumPolicy { keep_versions: vec![8], ..VacuumPolicy::default() };
+    t.vacuum(&keep).await.unwrap();
+    assert_eq!(ids(table(&timed.lake().await).await.snapshot().provider()).await, [0, 1, 2, 3, 4, 5, 6, 7]);
+
+    // A checkpoint right behind a consumer that was given up is no place to begin: it would find its changes there.
+    let policy = CleanPolicy { consumed: vec![7], near: 0, ..CleanPolicy::default() };
+    t.checkpoint().await.unwrap();
+    timed.pass(31 * 24 * HOUR);
+    let report = t.clean_log(&policy).await.unwrap();
+    assert_eq!(report.gone, [0; 0]);
+    assert_eq!(ids(t.changes(7, 8).await.unwrap().inserts()).await, [7]);
+}
+
+#[tokio::test]
 async fn clean_up_keeps_what_readers_and_consumers_need() {
     let timed = Timed::new();
     let lake = timed.lake().await;
