@@ -187,7 +187,8 @@ pub struct IngestArgs {
     /// missing is recorded with the commit and the run
     ///
     /// A run stops at such a gap, because nothing may be missing in silence. With this flag it goes on at the oldest
-    /// message that the broker has; of a topic that was made anew all messages are read, as another log (topic#2).
+    /// message that the broker has; a topic that was made anew is read as another log (topic#2), all of it but for partitions
+    /// that still have the message that was stored last.
     #[arg(long = "accept-gap", value_name = "STREAM", conflicts_with = "follow")]
     pub accept_gaps: Vec<String>,
     /// Take what is there and end (the default)

@@ -165,9 +165,14 @@ impl Splitter {
                 }
                 None => return Ok(()),
             }
-            if self.ranges.len() >= self.limits.records || self.start >= self.limits.bytes {
-                self.cut();
-            }
+            self.cut_full();
+        }
+    }
+
+    /// Hands out a batch once it is as large as it may be.
+    fn cut_full(&mut self) {
+        if self.ranges.len() >= self.limits.records || self.start >= self.limits.bytes {
+            self.cut();
         }
     }
 
@@ -316,6 +321,7 @@ impl Splitter {
             }
             Some(end) => {
                 self.end_oversize(&hasher, length);
+                self.cut_full();
                 &piece[end + 1..]
             }
         }

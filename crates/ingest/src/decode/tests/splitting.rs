@@ -127,6 +127,16 @@ fn records_that_are_too_long_do_not_fill_memory() {
         assert!(batch.oversize.iter().all(|o| (o.length, o.hash) == (300_000, hash)));
         assert_eq!(batch.oversize.iter().map(|o| o.record).collect::<Vec<_>>(), [1, 3]);
     }
+    // Nor do many of them, and nothing else.
+    let mut splitter = Splitter::new(&contract, Format::Ndjson, origin(), SplitLimits::default());
+    let line = format!("{}\n", "x".repeat(300_000));
+    let (mut largest, mut taken) = (0, 0);
+    for _ in 0..100 {
+        splitter.push(line.as_bytes()).unwrap();
+        largest = largest.max(splitter.buffered());
+        taken += std::iter::from_fn(|| splitter.take()).map(|batch| batch.len()).sum::<usize>();
+    }
+    assert!(largest < SplitLimits::default().bytes + 3 * OVERSIZE_KEPT && taken > 80, "{largest} bytes, {taken} taken");
     // Quotes that stay open over more than the limit are given up at their line's end.
     contract.max_record = 1024;
     let file = format!("product,n\n\"a,1\n{}\"b,2\n", "c,3\n".repeat(500));

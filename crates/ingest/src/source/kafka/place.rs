@@ -30,6 +30,8 @@ struct Log<'a> {
     topic: &'a Arc<str>,
     /// Its name in inputs and rows.
     name: String,
+    /// How often the topic was accepted as another one, and 1.
+    generation: u32,
     /// Whether the table was read from it before.
     is_known: bool,
 }
@@ -54,13 +56,16 @@ impl Reader {
         for (topic, partitions) in topics {
             let inputs = snapshot.iter().flat_map(|snapshot| snapshot.txns()).map(|(input, _)| input);
             let generation = generation(inputs, &self.cluster, &topic);
-            let log = |generation: u32, is_known| Log { topic: &topic, name: log_name(&topic, generation), is_known };
+            let log = |generation: u32, is_known| {
+                let name = log_name(&topic, generation);
+                Log { topic: &topic, name, generation, is_known }
+            };
             let known = log(generation.unwrap_or(1), generation.is_some());
             match self.stand_in(&known, &partitions, snapshot, &mut placed) {
                 Err(SourceError::Failed(error @ IngestError::Recreated { .. })) if self.env.accept_gap => {
                     let anew = log(generation.unwrap_or(1) + 1, true);
                     placed.retain(|(at, ..)| at.topic != topic);
-                    self.accept(&anew, &partitions, &error, &mut placed)?;
+                    self.accept((&known, &anew), &partitions, snapshot, &error, &mut placed)?;
                 }
                 done => done?,
             }
@@ -165,22 +170,51 @@ impl Reader {
         Ok(ends)
     }
 
-    /// Begins a log anew under its next name, because the user accepted that it is another one.
+    /// Begins a log anew under its next name, because the user accepted that it is another one. A partition that has the
+    /// message that was stored last is none the less what it was: it goes on behind that message.
     fn accept(
         &mut self,
-        anew: &Log<'_>,
+        (known, anew): (&Log<'_>, &Log<'_>),
         partitions: &[TopicPartition],
+        snapshot: Option<&Arc<Snapshot>>,
         error: &IngestError,
         placed: &mut Placed,
     ) -> Result<(), SourceError> {
         for partition in partitions {
-            let Some(marks) = self.watermarks(partition, None)? else { continue };
-            let batch = self.batch(anew, partition, (Some(marks.low), marks.low));
-            self.note_gap(&batch, error)?;
-            self.note(Arc::clone(batch.input()), marks.low)?;
+            let position = snapshot.and_then(|s| s.txn(&input(&self.cluster, &known.name, partition.id)));
+            let Some(marks) = self.watermarks(partition, position)? else { continue };
+            let intact = match (position, snapshot) {
+                (Some(position), Some(snapshot)) => self.intact(known, partition, position, marks, snapshot)?,
+                _ => None,
+            };
+            let from = intact.unwrap_or(marks.low);
+            let batch = self.batch(anew, partition, (Some(from), from));
+            if intact.is_none() {
+                self.note_gap(&batch, error)?;
+            }
+            self.note(Arc::clone(batch.input()), from)?;
             placed.push((partition.clone(), batch, marks));
         }
         Ok(())
+    }
+
+    /// The position in a partition, if that is surely the log that the table was read from.
+    fn intact(
+        &mut self,
+        log: &Log<'_>,
+        partition: &TopicPartition,
+        position: i64,
+        marks: Watermarks,
+        snapshot: &Snapshot,
+    ) -> Result<Option<i64>, SourceError> {
+        if in_range(partition, position, marks).is_err() {
+            return Ok(None);
+        }
+        match self.same_log(log, partition, position, marks, snapshot) {
+            Ok(is_seen) => Ok(is_seen.then_some(position)),
+            Err(SourceError::Failed(IngestError::Recreated { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn note_gap(&self, batch: &LogBatch, error: &IngestError) -> Result<(), SourceError> {
@@ -199,7 +233,7 @@ impl Reader {
         LogBatch::new(&self.cluster, &log.name, partition.id, place, self.env.keep.clone())
     }
 
-    /// Compares the messages before the position with what is stored.
+    /// Compares the messages before the position with what is stored. Gives whether one was there to be compared.
     fn same_log(
         &mut self,
         log: &Log<'_>,
@@ -207,22 +241,39 @@ impl Reader {
         position: i64,
         marks: Watermarks,
         snapshot: &Snapshot,
-    ) -> Result<(), SourceError> {
-        let source = format!("kafka:{}/{}", self.cluster, log.name);
-        let mut below = position;
-        for _ in 0..LOOKS {
-            let Some(stored) = last_stored(&self.env.lake, snapshot, &source, partition.id, below)? else { break };
-            if stored.offset < marks.low {
-                break;
-            }
-            match self.message_at(partition, stored.offset)? {
-                AtOffset::Message { arrived_at_us, key } => {
-                    return Ok(compare(partition, &stored, arrived_at_us, key.as_deref())?);
+    ) -> Result<bool, SourceError> {
+        for name in self.stored_under(log, partition, position, snapshot) {
+            let source = format!("kafka:{}/{name}", self.cluster);
+            let mut below = position;
+            for _ in 0..LOOKS {
+                let Some(stored) = last_stored(&self.env.lake, snapshot, &source, partition.id, below)? else { break };
+                if stored.offset < marks.low {
+                    break;
                 }
-                AtOffset::Nothing | AtOffset::Unknown(_) => below = stored.offset,
+                match self.message_at(partition, stored.offset)? {
+                    AtOffset::Message { arrived_at_us, key } => {
+                        compare(partition, &stored, arrived_at_us, key.as_deref())?;
+                        return Ok(arrived_at_us.is_some() || key.is_some());
+                    }
+                    AtOffset::Nothing | AtOffset::Unknown(_) => below = stored.offset,
+                }
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// The names under which the messages before a position may be stored: the log's, and those of generations before it
+    /// from which the partition was carried over as it stood, without a message since.
+    fn stored_under(
+        &self,
+        log: &Log<'_>,
+        partition: &TopicPartition,
+        position: i64,
+        snapshot: &Snapshot,
+    ) -> Vec<String> {
+        let before = (1..log.generation).rev().map(|generation| log_name(log.topic, generation));
+        let stands = |name: &String| snapshot.txn(&input(&self.cluster, name, partition.id)) == Some(position);
+        std::iter::once(log.name.clone()).chain(before.take_while(stands)).collect()
     }
 
     fn message_at(&mut self, partition: &TopicPartition, offset: i64) -> Result<AtOffset, SourceError> {

@@ -96,6 +96,13 @@ impl LandingSet {
         self.settings.look_every
     }
 
+    /// Bytes of what is accepted and not loaded by all members, about.
+    pub async fn waiting_bytes(&self) -> u64 {
+        let ledger = self.ledger.lock().await;
+        let waiting = self.members.iter().flat_map(|member| ledger.pending(&member.name, self.loaded));
+        waiting.map(|entry| entry.size).sum()
+    }
+
     /// The places as the user wrote them.
     fn shown(&self) -> String {
         self.places.iter().map(|place| place.place.shown()).collect::<Vec<_>>().join(", ")
