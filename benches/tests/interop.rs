@@ -1,19 +1,22 @@
-//! DuckDB, Polars and Spark read what the store writes: after appends, a replace, a hundred commits and a checkpoint, a
+//! DuckDB, Polars and Spark read the lake of the demo, and what the store writes: after appends, a replace, a hundred commits and a checkpoint, a
 //! compaction, a change of rows with change data, and a column that was added. Each reader that cannot be had says so and
 //! is skipped.
 #![allow(clippy::print_stdout, reason = "a skipped reader is said on standard output")]
 
+use std::fs;
 use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListArray, RecordBatch,
     StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use benches::interop::{Reader, differences, ours};
+use benches::interop::{Answers, Reader, differences, ours};
 use store::{
     CHANGE_TYPE_COLUMN, Commit, CompactPolicy, Consumed, Lake, LakeOptions, MetadataChange, Operation, Table,
     TableSpec, WriterOptions,
@@ -238,11 +241,53 @@ async fn other_engines_read_what_the_store_writes() -> Result<()> {
     assert_eq!(rows("gold/compacted"), Some("600"));
     assert_eq!(rows("gold/changed"), Some("50"));
     assert_eq!(rows("gold/widened"), Some("100"));
+    read_by_all(folder.path(), &expected)
+}
+
+/// Tables of the demo, of all layers and kinds: Spark takes seconds for each.
+const DEMO: [&str; 9] = [
+    "bronze/pos_sales",
+    "bronze/sales_events",
+    "bronze/weekly_inventory",
+    "silver/inventory_movements",
+    "silver/sales_lines",
+    "gold/dim_customer_history",
+    "gold/kpi_minute",
+    "gold/weekly_store_product",
+    "_smelt/landing/products",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_engines_read_the_lake_of_the_demo() -> Result<()> {
+    // A build of the workspace's tests makes the binary: beside the folder of this one.
+    let here = std::env::current_exe()?;
+    let smelt = here.ancestors().nth(2).context("a test lies in target/<profile>/deps")?.join("smelt");
+    let folder = tempfile::tempdir()?;
+    let mut demo = Command::new(&smelt);
+    let ran = demo.arg("demo").arg("--dir").arg(folder.path()).args(["--rows", "30000"]).output();
+    let ran = ran.with_context(|| format!("{}: not built, or not runnable", smelt.display()))?;
+    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let lake = folder.path().join("some");
+    for table in DEMO {
+        let to = lake.join(table);
+        fs::create_dir_all(to.parent().context("a table lies in a layer")?)?;
+        fs::rename(folder.path().join("lake").join(table), to).with_context(|| table.to_owned())?;
+    }
+    let expected = ours(&lake).await?;
+    for table in DEMO {
+        let rows = expected.get(&(table.to_owned(), "rows".to_owned()));
+        assert!(rows.is_some_and(|rows| rows != "0"), "{table}: {rows:?} rows");
+    }
+    read_by_all(&lake, &expected)
+}
+
+/// Every reader finds what the store does.
+fn read_by_all(lake: &Path, expected: &Answers) -> Result<()> {
     for reader in Reader::ALL {
-        match reader.read(folder.path())? {
+        match reader.read(lake)? {
             Err(why) => println!("{why}"),
             Ok(answers) => {
-                let found = differences(&expected, &answers);
+                let found = differences(expected, &answers);
                 assert!(found.is_empty(), "{reader:?} reads something else:\n{}", found.join("\n"));
             }
         }

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use futures::TryStreamExt;
-use object_store::ObjectStore;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequest;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 use crate::port::Port;
@@ -79,6 +79,11 @@ impl Minio {
         self.port.address()
     }
 
+    /// The folder of its data: of each bucket a folder, in which an object is a folder of its name.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The keys of the server's owner.
     pub fn keys(&self) -> Keys {
         self.lock().root.clone()
@@ -132,8 +137,28 @@ impl Minio {
     #[track_caller]
     pub fn objects(&self, bucket: &str) -> BTreeSet<String> {
         let listed = self.bucket(bucket).list(None).map_ok(|object| object.location.to_string()).try_collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(listed).unwrap_or_else(|e| panic!("bucket {bucket}: {e}"))
+        wait(listed).unwrap_or_else(|e| panic!("bucket {bucket}: {e}"))
+    }
+
+    /// The bytes of an object.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[track_caller]
+    pub fn get(&self, bucket: &str, path: &str) -> Vec<u8> {
+        let (store, at) = (self.bucket(bucket), path.into());
+        let got = wait(async { store.get(&at).await?.bytes().await });
+        got.unwrap_or_else(|e| panic!("bucket {bucket}: {path}: {e}")).to_vec()
+    }
+
+    /// Puts an object into a bucket.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    #[track_caller]
+    pub fn put(&self, bucket: &str, path: &str, bytes: Vec<u8>) {
+        let (store, at) = (self.bucket(bucket), path.into());
+        wait(store.put(&at, bytes.into())).unwrap_or_else(|e| panic!("bucket {bucket}: {path}: {e}"));
     }
 
     /// Keys that end by themselves, as `AssumeRole` gives them: after `seconds`, at least 900.
@@ -187,7 +212,7 @@ impl Minio {
         let mut running = self.lock();
         running.process = None;
         let mut minio = Command::new(&self.program);
-        minio.args(["server", "--quiet", "--address", &self.port.address()]).arg(self.folder.path().join("data"));
+        minio.args(["server", "--quiet", "--address", &self.port.address()]).arg(self.data());
         // Its settings come from nowhere else, and it asks nobody for updates.
         minio.env_clear().env("HOME", self.folder.path()).env("MINIO_UPDATE", "off").env("MINIO_BROWSER", "off");
         minio.env("MINIO_ROOT_USER", &running.root.id).env("MINIO_ROOT_PASSWORD", &running.root.secret);
@@ -208,6 +233,11 @@ impl Minio {
     fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn wait<T>(task: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(task)
 }
 
 fn send_signed(mut request: HttpRequest, service: &str, keys: Keys) -> Option<(u16, String)> {

@@ -194,7 +194,17 @@ mod tests {
         let (trigger, resolve) = (pagerduty(&incident(false), "l", &key), pagerduty(&incident(true), "l", &key));
         assert_eq!((&trigger["event_action"], &resolve["event_action"]), (&json!("trigger"), &json!("resolve")));
         assert_eq!(trigger["dedup_key"], resolve["dedup_key"]);
-        assert_eq!(trigger["payload"]["class"], "gate");
+        assert_eq!((&trigger["routing_key"], &resolve["routing_key"]), (&json!("k"), &json!("k")));
+        // What the Events API requires of a payload, and within its lengths.
+        let payload = &trigger["payload"];
+        assert_eq!(
+            [&payload["summary"], &payload["source"], &payload["severity"], &payload["class"]],
+            [&json!("a < b & c"), &json!("l"), &json!("error"), &json!("gate")]
+        );
+        assert_eq!(payload["timestamp"], "1970-01-01T00:00:00+00:00");
+        let long = Incident { title: "t".repeat(2000), ..incident(false) };
+        let summary = &pagerduty(&long, "l", &key)["payload"]["summary"];
+        assert_eq!(summary.as_str().map(str::len), Some(LONGEST_SUMMARY));
         assert!(resolve.get("payload").is_none());
         assert!(dedup_key(&"k".repeat(300), "l").len() <= LONGEST_DEDUP_KEY);
         assert_ne!(dedup_key("k", "a"), dedup_key("k", "b"));

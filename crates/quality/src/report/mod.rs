@@ -50,7 +50,11 @@ mod tests {
         assert_eq!((&bad["success"], &bad["severity"]), (&false.into(), &"fail".into()));
         assert_eq!(bad["expectation_config"]["type"], "range(price, 0, )");
         assert_eq!(bad["expectation_config"]["kwargs"]["table"], "silver.sales");
+        let counts = [&bad["result"]["element_count"], &bad["result"]["unexpected_count"]];
+        assert_eq!(counts, [&serde_json::json!(8), &serde_json::json!(2)]);
         assert_eq!(bad["result"]["unexpected_percent"], 25.0);
+        assert_eq!(found["results"][2]["result"]["observed_value"], "no rows");
+        assert_eq!(found["results"][0]["success"], true);
         assert_eq!(bad["result"]["partial_unexpected_list"][0]["price"], serde_json::Value::Null);
     }
 

@@ -6,6 +6,7 @@ use futures::executor::block_on;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
 use super::Kafka;
@@ -86,6 +87,32 @@ impl Kafka {
         offsets.unwrap_or_else(|e| panic!("{topic}/{partition}: {e}"))
     }
 
+    /// How many messages a topic has; those that expired, or were compacted away, are none.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[track_caller]
+    pub fn count(&self, topic: &str) -> usize {
+        let mut client = self.client();
+        client.set("group.id", "count").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = client.create().expect("a client");
+        let metadata = consumer.fetch_metadata(Some(topic), ASK_WITHIN).unwrap_or_else(|e| panic!("{topic}: {e}"));
+        let mut all = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            all.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a valid offset");
+        }
+        consumer.assign(&all).expect("partitions that are there");
+        let (mut messages, mut ended) = (0, 0);
+        while ended < all.count() {
+            match consumer.poll(ASK_WITHIN).unwrap_or_else(|| panic!("{topic}: nothing comes")) {
+                Ok(_) => messages += 1,
+                Err(KafkaError::PartitionEOF(_)) => ended += 1,
+                Err(e) => panic!("{topic}: {e}"),
+            }
+        }
+        messages
+    }
+
     /// The broker (1, 2, 3) that leads a partition.
     pub fn leader(&self, topic: &str, partition: i32) -> usize {
         wait::until(&format!("{topic}/{partition}: a leader"), || {
@@ -98,13 +125,15 @@ impl Kafka {
     fn wait_for_leaders(&self, topic: &str, partitions: i32) {
         let count = usize::try_from(partitions).expect("a count");
         wait::until(&format!("topic {topic}: leaders"), || (self.leaders(topic)? == count).then_some(()));
-        // A broker is named as the leader a moment before it knows that it is.
+        (0..partitions).for_each(|partition| self.wait_for_leader(topic, partition));
+    }
+
+    /// A broker is named as the leader a moment before it knows that it is.
+    pub(super) fn wait_for_leader(&self, topic: &str, partition: i32) {
         let consumer: BaseConsumer = self.client().create().expect("a client");
-        for partition in 0..partitions {
-            wait::until(&format!("{topic}/{partition}: an answer of its leader"), || {
-                consumer.fetch_watermarks(topic, partition, ASK_WITHIN).ok()
-            });
-        }
+        wait::until(&format!("topic {topic}: an answer of its leader"), || {
+            consumer.fetch_watermarks(topic, partition, ASK_WITHIN).ok()
+        });
     }
 
     /// How many partitions of a topic have a leader.

@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
 
-/// PEM files of an authority, of the brokers (for `127.0.0.1` and `localhost`) and of a client.
+/// PEM files of an authority, of the brokers and of a client.
 #[derive(Clone, Debug)]
 pub struct Certificates {
     /// The authority's certificate: `ssl.ca.location`.
@@ -20,7 +20,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path, hosts: &[String]) -> Self {
         let mut params = named("Smelt's test authority", &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -30,7 +30,7 @@ impl Certificates {
             let certificate = params.signed_by(&key, &ca).expect("it can be signed");
             (certificate.pem(), key.serialize_pem())
         };
-        let (broker, broker_key) = signed(named("broker", &["127.0.0.1", "localhost"]));
+        let (broker, broker_key) = signed(named("broker", hosts));
         let (client, client_key) = signed(named("client", &[]));
         let write = |name: &str, text: String| {
             let path = folder.join(name);
@@ -60,8 +60,7 @@ fn key() -> KeyPair {
     KeyPair::generate().expect("the system gives random numbers")
 }
 
-fn named(name: &str, hosts: &[&str]) -> CertificateParams {
-    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+fn named(name: &str, hosts: &[String]) -> CertificateParams {
     let mut params = CertificateParams::new(hosts).expect("hosts are names or addresses");
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);

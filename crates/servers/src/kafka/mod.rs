@@ -34,6 +34,8 @@ pub struct KafkaOptions {
     pub listeners: Vec<Listener>,
     /// Settings of the brokers (`server.properties`) that replace ours.
     pub config: Vec<(String, String)>,
+    /// The names and addresses that the brokers' certificate is for.
+    pub hosts: Vec<String>,
     /// The size of each broker's heap, in MB.
     pub heap_mb: u32,
 }
@@ -41,7 +43,8 @@ pub struct KafkaOptions {
 impl Default for KafkaOptions {
     /// One broker with a plain listener.
     fn default() -> Self {
-        Self { nodes: 1, listeners: Vec::new(), config: Vec::new(), heap_mb: 512 }
+        let hosts = ["127.0.0.1", "localhost"].map(str::to_owned).into();
+        Self { nodes: 1, listeners: Vec::new(), config: Vec::new(), hosts, heap_mb: 512 }
     }
 }
 
@@ -72,7 +75,7 @@ impl Kafka {
     pub fn start(options: KafkaOptions) -> Option<Self> {
         let jars = install::installed("kafka")?;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let certificates = Certificates::new(folder.path());
+        let certificates = Certificates::new(folder.path(), &options.hosts);
         let mut nodes = Node::lay_out(&jars, folder.path(), &options, &certificates);
         let formatted: Vec<_> = nodes.iter().map(Node::format).collect();
         formatted.into_iter().for_each(node::succeed);
@@ -141,6 +144,19 @@ impl Kafka {
     pub fn restart(&self, node: usize) {
         self.node(node).restart();
         self.wait_for_brokers();
+    }
+
+    /// Stops the only broker, loses all messages of a partition, and starts it again.
+    ///
+    /// # Panics
+    /// When there are others, which would have copies.
+    #[track_caller]
+    pub fn lose(&self, topic: &str, partition: i32) {
+        assert_eq!(self.lock().len(), 1, "the other brokers have copies");
+        self.stop(1);
+        self.node(1).lose(topic, partition);
+        self.restart(1);
+        self.wait_for_leader(topic, partition);
     }
 
     /// Each broker is asked at its own address: others may still speak of one as it was before it went.

@@ -68,6 +68,17 @@ impl Node {
         self.process = Some(Process::start(&format!("kafka {}", self.number), &kafka, &self.folder.join("log")));
     }
 
+    /// Deletes what a partition's log has, of a node that does not run: the topic and its id stay.
+    pub fn lose(&self, topic: &str, partition: i32) {
+        let folder = self.data().join(format!("{topic}-{partition}"));
+        for entry in std::fs::read_dir(&folder).expect("the partition's folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some() && !path.ends_with("partition.metadata") {
+                std::fs::remove_file(path).expect("a file of a log");
+            }
+        }
+    }
+
     /// Starts the node again, without waiting for it.
     pub fn restart(&mut self) {
         self.process = None;
@@ -105,6 +116,10 @@ impl Node {
         self.address(Listener::Plaintext).expect("each node has a plain listener")
     }
 
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     fn properties(&self) -> PathBuf {
         self.folder.join("server.properties")
     }
@@ -124,7 +139,7 @@ impl Node {
         let mut settings: Vec<(String, String)> = [
             ("node.id", self.number.to_string()),
             ("process.roles", "broker,controller".to_owned()),
-            ("log.dirs", self.folder.join("data").display().to_string()),
+            ("log.dirs", self.data().display().to_string()),
             ("listeners", format!("{},CONTROLLER://{}", listeners.join(","), self.controller.address())),
             ("advertised.listeners", listeners.join(",")),
             ("listener.security.protocol.map", format!("{},CONTROLLER:PLAINTEXT", protocols.join(","))),
@@ -135,6 +150,8 @@ impl Node {
             ("transaction.state.log.replication.factor", copies.clone()),
             ("transaction.state.log.min.isr", in_sync.to_owned()),
             ("default.replication.factor", copies),
+            // Compacted topics are cleaned soon.
+            ("log.cleaner.backoff.ms", "200".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();

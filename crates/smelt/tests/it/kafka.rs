@@ -8,7 +8,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use servers::Message;
 
 use crate::support::Ran;
-use crate::topic::{Feed, broker, events, until};
+use crate::topic::{Feed, beside, broker, events, until};
 
 /// The run's line of counts.
 #[track_caller]
@@ -144,4 +144,68 @@ fn a_compacted_topic_keeps_its_tombstones_in_quarantine_unless_told_otherwise() 
     counts(feed.once(), "events: 4 delivered = 3 stored + 1 quarantined");
     assert_eq!(feed.sql("SELECT arrow_cast(_key, 'Utf8') FROM quarantine.events"), "k1");
     assert_eq!(feed.sql("SELECT sum(delivered), sum(stored), sum(quarantined) FROM quality.reconciliation"), "4,3,1");
+}
+
+#[test]
+fn what_the_broker_compacts_away_is_counted_and_never_waited_for() {
+    let Some(kafka) = broker() else { return };
+    let eager = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.001")];
+    kafka.create_topic("cleaned", 1, &eager);
+    let same_key = |id: i64| Message::new(format!("{{\"id\":{id}}}")).key(format!("k{}", id % 10));
+    kafka.send("cleaned", (0..30).map(same_key));
+    // Segments are closed by what comes after them.
+    std::thread::sleep(Duration::from_millis(200));
+    kafka.send("cleaned", (30..31).map(same_key));
+    until("that the cleaner has been there", || kafka.count("cleaned") < 15);
+    let end = kafka.offsets("cleaned", 0).1;
+    let left = kafka.count("cleaned") as i64;
+    let feed = Feed::new(kafka.bootstrap_servers(), "topic = \"cleaned\"");
+    counts(feed.once(), &format!("events: {left} delivered = {left} stored + 0 quarantined, {} skipped", end - left));
+    assert_eq!(feed.behind().0, Some(0));
+    counts(feed.once(), "events: 0 delivered");
+    assert_eq!(feed.ids().last(), Some(&30));
+}
+
+#[test]
+fn headers_come_with_the_row_where_the_contract_asks_for_them() {
+    let Some(kafka) = broker() else { return };
+    kafka.create_topic("headers", 1, &[]);
+    let traced = |event: Message| event.header("trace", Some(b"a")).header("none", None);
+    kafka.send("headers", events(0..1).map(traced).chain(events(1..2)));
+    let feed = Feed::new(kafka.bootstrap_servers(), "topic = \"headers\", headers = true");
+    feed.once().fine();
+    let shown = "SELECT id, _headers[1]['key'], arrow_cast(_headers[1]['value'], 'Utf8'), _headers[2]['value'] IS NULL, \
+                 cardinality(_headers), arrow_cast(_key, 'Utf8') FROM bronze.events ORDER BY id";
+    assert_eq!(feed.sql(shown), "0,trace,a,true,2,k0\n1,,,true,0,k1");
+}
+
+#[test]
+fn a_run_that_ends_by_itself_ends_where_the_topic_ended_when_it_started() {
+    let Some(kafka) = broker() else { return };
+    kafka.create_topic("growing", 2, &[]);
+    kafka.send("growing", events(0..1_000));
+    let feed = Feed::new(kafka.bootstrap_servers(), "topic = \"growing\"");
+    let ends = || (0..2).map(|partition| kafka.offsets("growing", partition).1).sum::<i64>();
+    let mut sent = 1_000;
+    let send = || {
+        kafka.send("growing", events(sent..sent + 100));
+        sent += 100;
+    };
+    beside(send, || {
+        let mut stored = 0;
+        for _ in 0..3 {
+            let before = ends();
+            let ran = feed.once();
+            // What came after it ended, also on a machine that does little at a time.
+            until("more messages", || ends() > before);
+            let after = ends();
+            ran.fine();
+            let rows = feed.rows();
+            assert!(before <= rows && rows < after, "{rows} rows; the topic had {before} before, and {after} after");
+            assert!(rows > stored, "{rows} rows");
+            stored = rows;
+        }
+    });
+    feed.once().fine();
+    assert_eq!(feed.ids(), (0..sent).collect::<Vec<_>>());
 }

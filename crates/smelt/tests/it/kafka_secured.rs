@@ -1,6 +1,6 @@
 //! SASL and TLS against a real broker: who is let in, what the others are told, and that no secret is.
 
-use servers::{Listener, Mechanism, PASSWORD, USER};
+use servers::{Kafka, KafkaOptions, Listener, Mechanism, PASSWORD, USER};
 
 use crate::topic::{Feed, broker, events};
 
@@ -47,6 +47,7 @@ fn the_others_are_told_why_not_and_no_secret() {
     let certificate = feed(Listener::Ssl).with("security.protocol", "ssl");
     for (feed, reason) in [
         (password(Mechanism::Plain), "Authentication failed"),
+        (password(Mechanism::ScramSha256), "Authentication failed"),
         (password(Mechanism::ScramSha512), "Authentication failed"),
         (certificate, "broker certificate could not be verified"),
     ] {
@@ -59,4 +60,22 @@ fn the_others_are_told_why_not_and_no_secret() {
     let typo = feed(Listener::SaslPlaintext).with("sasl.pasword", wrong);
     let ran = typo.once().exit(1).says(&["property sasl.pasword"]);
     assert!(!ran.stderr.contains(wrong), "{}", ran.stderr);
+}
+
+#[test]
+fn a_certificate_of_another_host_is_refused() {
+    let options = KafkaOptions { hosts: vec!["kafka.example".to_owned()], ..KafkaOptions::secured() };
+    let Some(kafka) = Kafka::start(options) else { return };
+    kafka.create_topic("elsewhere", 1, &[]);
+    kafka.send("elsewhere", events(0..5));
+    let feed = Feed::new(kafka.bootstrap_servers_of(Listener::Ssl), "topic = \"elsewhere\"")
+        .with("security.protocol", "ssl")
+        .with("ssl.ca.location", &kafka.certificates().ca.display().to_string());
+    for mode in ["--once", "--follow"] {
+        let ran = feed.run(&["ingest", "--stream", "events", mode]).exit(1);
+        ran.says(&["failed: kafka refuses: ", "broker certificate could not be verified"]);
+    }
+    // The authority is the right one: only the name was wrong.
+    let feed = feed.with("ssl.endpoint.identification.algorithm", "none");
+    feed.once().fine().says(&["5 delivered = 5 stored"]);
 }

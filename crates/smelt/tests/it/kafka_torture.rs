@@ -1,14 +1,16 @@
 //! Exactly once: three topics of a real broker, readers that are killed, join, leave and freeze, and a broker that dies.
 //!
-//! The size in CI takes some minutes; `TEST_TORTURE_EVENTS=5000000 TEST_TORTURE_KILLS=100 TEST_TORTURE_BROKERS=3
-//! TEST_TORTURE_S3=1` is the full one, whose lake is on a MinIO that restarts.
+//! The lake is on a MinIO that restarts; where there is none, on disk. The size in CI takes some minutes;
+//! `TEST_TORTURE_EVENTS=5000000 TEST_TORTURE_KILLS=200 TEST_TORTURE_BROKERS=3 TEST_TORTURE_PAUSE_MS=6000` is the full one, which
+//! takes twenty, with a kill every few seconds.
 
 use std::collections::hash_map::DefaultHasher;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +18,8 @@ use servers::{Kafka, KafkaOptions, Message, Minio};
 
 use crate::answers::assert_same;
 use crate::faults::{Random, size_from_env};
-use crate::support::{Lake, Ran, files_below};
+use crate::support::{Lake, Ran, files_below, files_in};
+use crate::topic::until;
 
 /// Streams with their topics.
 const STREAMS: [(&str, &str); 3] =
@@ -32,7 +35,12 @@ const QUESTIONS: [&str; 6] = [
     "ec_daily",
 ];
 
-/// A lake on disk or on MinIO, a cluster, and the binary on both.
+/// How long a member may be silent.
+const SESSION: Duration = Duration::from_secs(3);
+/// The bucket of the lake.
+const BUCKET: &str = "torture";
+
+/// A lake on MinIO or on disk, a cluster, and the binary on both.
 struct World {
     lake: Lake,
     kafka: Kafka,
@@ -44,9 +52,9 @@ impl World {
         let nodes = size_from_env("TEST_TORTURE_BROKERS", 1) as usize;
         let kafka = Kafka::start(KafkaOptions { nodes, ..KafkaOptions::default() })?;
         STREAMS.iter().for_each(|(_, topic)| kafka.create_topic(topic, PARTITIONS as i32, &[]));
-        let minio = if size_from_env("TEST_TORTURE_S3", 0) > 0 { Some(Minio::start()?) } else { None };
+        let minio = Minio::start();
         if let Some(minio) = &minio {
-            minio.create_bucket("torture");
+            minio.create_bucket(BUCKET);
         }
         Some(World { lake: Lake::new(), kafka, minio })
     }
@@ -56,13 +64,14 @@ impl World {
             None => self.lake.command(args),
             Some(minio) => {
                 let mut command = self.lake.plain_command(args);
-                command.args(["--lake", "s3://torture/lake"]).envs(minio.env());
+                command.args(["--lake", &format!("s3://{BUCKET}/lake")]).envs(minio.env());
                 command
             }
         };
         command.env("SMELT_KAFKA_BOOTSTRAP_SERVERS", self.kafka.bootstrap_servers());
         // A member that is killed or frozen is noticed soon.
-        command.env("SMELT_KAFKA_SESSION_TIMEOUT_MS", "3000").env("SMELT_KAFKA_HEARTBEAT_INTERVAL_MS", "500");
+        command.env("SMELT_KAFKA_SESSION_TIMEOUT_MS", SESSION.as_millis().to_string());
+        command.env("SMELT_KAFKA_HEARTBEAT_INTERVAL_MS", "500");
         command.env("SMELT_KAFKA_RECONNECT_BACKOFF_MAX_MS", "500");
         command.env("SMELT_INGEST_FLUSH_INTERVAL", "300ms");
         command
@@ -77,11 +86,79 @@ impl World {
         csv.lines().skip(1).collect::<Vec<_>>().join("\n")
     }
 
-    /// An ingest of all streams that is not waited for.
-    fn ingest(&self, mode: &str) -> Child {
-        let mut args = vec!["ingest", mode];
+    /// An ingest of all streams that is not waited for; `number` tells its log from others.
+    fn ingest(&self, mode: &str, number: usize) -> Reader {
+        let mut args = vec!["ingest", mode, "-v"];
         STREAMS.iter().for_each(|(stream, _)| args.extend(["--stream", *stream]));
-        self.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts")
+        let log = self.lake.folder().join(format!("reader-{number}.log"));
+        let file = File::create(&log).expect("the folder is writable");
+        let child = self.command(&args).stdout(Stdio::null()).stderr(file).spawn().expect("the binary starts");
+        Reader { child, log }
+    }
+
+    /// The commits of the streams' tables so far. MinIO keeps an object as a folder of its name.
+    fn commits(&self) -> usize {
+        let lake = match &self.minio {
+            None => self.lake.path(),
+            Some(minio) => minio.data().join(BUCKET).join("lake"),
+        };
+        let of = |stream| {
+            let log = lake.join("bronze").join(stream).join("_delta_log");
+            let entries = if log.is_dir() { files_in(&log) } else { Vec::new() };
+            entries.iter().filter(|entry| entry.extension().is_some_and(|extension| extension == "json")).count()
+        };
+        STREAMS.iter().map(|(stream, _)| of(stream)).sum()
+    }
+}
+
+/// An ingest that runs.
+struct Reader {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Reader {
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).expect("its log")
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child of this process").is_some()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("kill is there").success(), "SIG{name}");
+    }
+
+    /// SIGTERM, which flushes and ends well. Gives what it has said.
+    fn leave(mut self) -> String {
+        self.signal("TERM");
+        let status = self.child.wait().expect("a child of this process");
+        self.ended_well(status)
+    }
+
+    /// SIGKILL, a moment after the first commit that is made beside it. Whether that ended it: it may have come to its end
+    /// before, and then that was a good one.
+    fn kill(mut self, world: &World, random: &mut Random) -> bool {
+        let (before, begun) = (world.commits(), Instant::now());
+        while !self.has_ended() && world.commits() == before && begun.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(random.below(400)));
+        self.child.kill().expect("a child of this process");
+        let status = self.child.wait().expect("a child of this process");
+        let was_killed = status.signal() == Some(9);
+        if !was_killed {
+            self.ended_well(status);
+        }
+        was_killed
+    }
+
+    fn ended_well(&self, status: ExitStatus) -> String {
+        let said = self.said();
+        assert!(status.success(), "{status}:\n{said}");
+        said
     }
 }
 
@@ -113,34 +190,6 @@ fn thing(line: &[u8]) -> Vec<u8> {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
-    assert!(sent.expect("kill is there").success(), "SIG{name}");
-}
-
-/// SIGTERM, which flushes and ends well.
-fn leave(mut child: Child) {
-    signal(&child, "TERM");
-    let status = child.wait().expect("a child of this process");
-    assert!(status.success(), "{status}");
-}
-
-/// SIGKILL, a moment after the first commit that is made under `child`, or at once if it is done.
-fn kill(world: &World, mut child: Child, random: &mut Random) {
-    let commits =
-        || files_below(&world.lake.path()).iter().filter(|p| p.extension().is_some_and(|e| e == "json")).count();
-    let (before, begun) = (commits(), Instant::now());
-    while begun.elapsed() < Duration::from_secs(5) && (world.minio.is_some() || commits() == before) {
-        if child.try_wait().expect("a child of this process").is_some() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    thread::sleep(Duration::from_millis(random.below(400)));
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
 #[test]
 fn every_event_is_stored_once_whatever_happens_to_readers_and_brokers() {
     let (events, kills) = (size_from_env("TEST_TORTURE_EVENTS", 300_000), size_from_env("TEST_TORTURE_KILLS", 20));
@@ -155,30 +204,27 @@ fn every_event_is_stored_once_whatever_happens_to_readers_and_brokers() {
     let counts: Vec<usize> = sent.iter().map(Vec::len).collect();
     println!("torture: {counts:?} messages, {kills} kills");
 
-    let stop = AtomicBool::new(false);
+    let killed = AtomicU64::new(0);
     thread::scope(|scope| {
-        // Sends on while readers are killed, a share of it between two of them.
+        // What is sent keeps pace with the kills: each finds messages that came a moment ago, to the last.
         let sender = scope.spawn(|| {
             let most = counts.iter().max().copied().unwrap_or(0).div_ceil(2 * kills as usize).max(1);
-            let mut rest: Vec<_> = sent.iter().map(|messages| messages.chunks(most)).collect();
-            while !stop.load(Ordering::SeqCst) {
-                let mut is_over = true;
-                for (chunks, (_, topic)) in rest.iter_mut().zip(STREAMS) {
-                    if let Some(chunk) = chunks.next() {
-                        is_over = false;
+            for number in 0..2 * kills {
+                while killed.load(Ordering::SeqCst) < number / 2 {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                for (messages, (_, topic)) in sent.iter().zip(STREAMS) {
+                    if let Some(chunk) = messages.chunks(most).nth(number as usize) {
                         world.kafka.send(topic, chunk.iter().cloned());
                     }
                 }
-                if is_over {
-                    return;
-                }
             }
         });
-        // The last thing here stops the sender also when it fails.
-        let tortured = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| torture(&world, kills, &mut random)));
-        if tortured.is_err() {
-            stop.store(true, Ordering::SeqCst);
-        }
+        // The last thing here lets the sender end also when it fails.
+        let tortured = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            torture(&world, kills, &killed, &mut random);
+        }));
+        killed.store(kills, Ordering::SeqCst);
         sender.join().expect("all is sent");
         tortured.expect("the readers go on");
     });
@@ -208,46 +254,79 @@ fn every_event_is_stored_once_whatever_happens_to_readers_and_brokers() {
     }
 }
 
-/// Readers come and go; one in two that are killed is in the group.
-fn torture(world: &World, kills: u64, random: &mut Random) {
-    let mut joined: Vec<Child> = Vec::new();
-    let mut frozen: Option<(Child, Instant)> = None;
-    for round in 0..kills {
-        if round == kills / 5 {
-            joined = vec![world.ingest("--follow"), world.ingest("--follow")];
+/// Readers come and go, and so do servers; one in two that are killed is in the group. `killed` counts those that were
+/// running when SIGKILL came.
+fn torture(world: &World, kills: u64, killed: &AtomicU64, random: &mut Random) {
+    let begun = Instant::now();
+    let mut joined: Vec<Reader> = Vec::new();
+    let mut frozen: Option<(Reader, Instant)> = None;
+    let mut dead = None;
+    let mut numbers = 0..;
+    let mut ingest = |mode| world.ingest(mode, numbers.next().expect("there are enough"));
+    // Each happens once, when so many tenths of the kills are done.
+    let mut tenth = 0;
+    let mut rounds = 0;
+    while killed.load(Ordering::SeqCst) < kills {
+        while tenth <= killed.load(Ordering::SeqCst) * 10 / kills {
+            match tenth {
+                2 => joined = vec![ingest("--follow"), ingest("--follow")],
+                4 => frozen = Some((freeze(ingest("--follow"), random), Instant::now())),
+                5 => {
+                    world.kafka.kill(1);
+                    thread::sleep(Duration::from_millis(random.below(2_000)));
+                    world.kafka.restart(1);
+                }
+                6 => {
+                    if let Some(minio) = &world.minio {
+                        minio.kill();
+                        thread::sleep(Duration::from_millis(random.below(2_000)));
+                        minio.restart();
+                    }
+                }
+                // One of several, which leads: the others take over.
+                7 if size_from_env("TEST_TORTURE_BROKERS", 1) > 1 => {
+                    let leader = world.kafka.leader(STREAMS[0].1, 0);
+                    world.kafka.kill(leader);
+                    println!("torture: broker {leader}, which led, is dead");
+                    dead = Some(leader);
+                }
+                8 => joined.drain(..).for_each(|reader| drop(reader.leave())),
+                9 => dead.take().into_iter().for_each(|leader| world.kafka.restart(leader)),
+                _ => {}
+            }
+            tenth += 1;
         }
-        if round == kills * 2 / 5 {
-            let child = world.ingest("--follow");
-            thread::sleep(Duration::from_secs(2));
-            signal(&child, "STOP");
-            frozen = Some((child, Instant::now()));
+        thread::sleep(Duration::from_millis(random.below(size_from_env("TEST_TORTURE_PAUSE_MS", 0) + 1)));
+        let mode = if rounds % 2 == 0 { "--follow" } else { "--once" };
+        rounds += 1;
+        if ingest(mode).kill(world, random) {
+            killed.fetch_add(1, Ordering::SeqCst);
         }
-        if round == kills / 2 {
-            world.kafka.kill(1);
-            thread::sleep(Duration::from_millis(random.below(2_000)));
-            world.kafka.restart(1);
-        }
-        if round == kills * 3 / 5
-            && let Some(minio) = &world.minio
-        {
-            minio.kill();
-            minio.restart();
-        }
-        if round == kills * 4 / 5 {
-            joined.drain(..).for_each(leave);
-        }
-        let mode = if round % 2 == 0 { "--follow" } else { "--once" };
-        kill(world, world.ingest(mode), random);
-        // Longer than its session: others have its partitions by now.
-        if let Some((child, since)) = frozen.take_if(|(_, since)| since.elapsed() > Duration::from_secs(6)) {
-            signal(&child, "CONT");
-            println!("torture: woken after {:?}", since.elapsed());
-            joined.push(child);
+        if let Some((reader, _)) = frozen.take_if(|(_, since)| since.elapsed() > SESSION * 2) {
+            wake(reader);
         }
     }
-    if let Some((child, _)) = frozen {
-        signal(&child, "CONT");
-        joined.push(child);
+    if let Some((reader, since)) = frozen {
+        thread::sleep((SESSION * 2).saturating_sub(since.elapsed()));
+        wake(reader);
     }
-    joined.into_iter().for_each(leave);
+    joined.into_iter().for_each(|reader| drop(reader.leave()));
+    println!("torture: {kills} killed in {rounds} rounds, {:?}", begun.elapsed());
+}
+
+/// SIGSTOP, while it reads.
+fn freeze(reader: Reader, random: &mut Random) -> Reader {
+    // The first assignment of a member that joins a group is often empty.
+    let has_partitions = |line: &str| line.contains("partitions assigned") && line.contains("/");
+    until("partitions of its own", || reader.said().lines().any(has_partitions));
+    thread::sleep(Duration::from_millis(1_000 + random.below(1_000)));
+    reader.signal("STOP");
+    reader
+}
+
+/// SIGCONT to a member that others have outlived: it must learn that its partitions are no longer its own.
+fn wake(reader: Reader) {
+    reader.signal("CONT");
+    until("that it has lost its partitions", || reader.said().contains("partitions lost"));
+    reader.leave();
 }

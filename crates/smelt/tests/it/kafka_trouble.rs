@@ -1,12 +1,13 @@
 //! What goes wrong with a real broker: each a clear error or a wait with a reason, and a way on where there is one.
 
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use servers::{Kafka, KafkaOptions};
 
 use crate::support::Ran;
-use crate::topic::{Feed, broker, events, until};
+use crate::topic::{Feed, beside, broker, events, until};
 
 /// A topic of two partitions with 20 messages, all of them ingested.
 fn ingested(kafka: &Kafka, topic: &str) -> Feed {
@@ -49,6 +50,16 @@ fn an_unknown_topic_is_an_error_and_waited_for_while_following() {
     kafka.send("nowhere_yet", events(0..3));
     until("its rows", || feed.rows() == 3);
     follower.stop().fine();
+
+    // One that is named.
+    feed.contract("topic = \"nowhere\"");
+    let follower = feed.follow("named", &[]);
+    follower.says("nowhere");
+    follower.says("; waiting");
+    kafka.create_topic("nowhere", 1, &[]);
+    kafka.send("nowhere", events(3..6));
+    until("its rows", || feed.rows() == 6);
+    follower.stop().fine();
 }
 
 #[test]
@@ -60,7 +71,7 @@ fn a_topic_that_was_made_anew_stops_the_stream_until_that_is_accepted() {
         kafka.delete_topic(topic);
         feed.once().exit(1).says(&[&format!("there is no topic {topic}")]);
         kafka.create_topic(topic, 2, &[]);
-        kafka.send(topic, events(100..100 + messages).map(|event| event.partition((messages % 3) as i32)));
+        kafka.send(topic, (0..).zip(events(100..100 + messages)).map(|(i, event)| event.partition(i % 2)));
         feed.once().exit(1).says(&["is not the log that the table was read from", "--accept-gap"]);
         feed.once().exit(1);
         assert_eq!(feed.rows(), 20, "nothing was taken from the new topic");
@@ -112,7 +123,75 @@ fn messages_that_expired_unread_are_counted_and_can_be_accepted() {
     let recorded = recorded(&feed);
     assert!(recorded.len() == 1 && recorded[0].contains("7 messages are gone"), "{recorded:?}");
     feed.once().fine().says(&["events: 0 delivered"]);
+
+    // Under a run that follows, while it sleeps.
+    let follower = feed.follow("sleeper", &[]);
+    kafka.send("expired", events(30..31).map(|event| event.partition(1)));
+    until("that it reads", || feed.rows() == 24);
+    follower.signal("STOP");
+    // What it has asked for already is answered into its socket.
+    thread::sleep(Duration::from_millis(500));
+    kafka.send("expired", events(31..40).map(|event| event.partition(1)));
+    kafka.delete_records("expired", 1, 25);
+    follower.signal("CONT");
+    let text = "expired/1: 4 messages are gone: the table stands at offset 21, the broker's earliest is 25";
+    follower.ends().exit(1).says(&[text]);
+    assert_eq!(feed.rows(), 24);
+    accept(&feed).fine().says(&["5 delivered = 5 stored"]);
+    assert_eq!(feed.ids(), (0..20).chain(27..31).chain(35..40).collect::<Vec<_>>());
     feed.run(&["ingest", "--accept-gap", "pos_stock"]).exit(2).says(&["a stream that has a topic", "events"]);
+}
+
+#[test]
+fn a_log_that_ends_before_the_position_of_the_table_stops_the_stream() {
+    let Some(kafka) = Kafka::start(KafkaOptions::default()) else { return };
+    let feed = ingested(&kafka, "truncated");
+    // As after the loss of a disk: the topic is the same, and so is its other partition.
+    kafka.lose("truncated", 1);
+    kafka.send("truncated", events(100..103).map(|event| event.partition(1)));
+    kafka.send("truncated", events(103..105).map(|event| event.partition(0)));
+    let text = "truncated/1 is not the log that the table was read from: the table was read up to offset 10, but the topic \
+                ends at 3";
+    feed.once().exit(1).says(&[text, "--accept-gap"]);
+    feed.follow("follower", &[]).ends().exit(1).says(&[text]);
+    assert_eq!(feed.rows(), 20);
+    accept(&feed).fine().says(&["5 delivered = 5 stored"]);
+    assert_eq!(feed.ids(), (0..20).chain(100..105).collect::<Vec<_>>(), "what was stored is not taken again");
+    kafka.send("truncated", (0..).zip(events(105..109)).map(|(i, event)| event.partition(i % 2)));
+    feed.once().fine().says(&["4 delivered = 4 stored"]);
+    assert_eq!(feed.ids(), (0..20).chain(100..109).collect::<Vec<_>>());
+
+    // Lost again, twice, with no message in the other partition between.
+    for first in [200, 210] {
+        kafka.lose("truncated", 1);
+        kafka.send("truncated", events(first..first + 2).map(|event| event.partition(1)));
+        feed.once().exit(1).says(&["--accept-gap"]);
+        accept(&feed).fine().says(&["2 delivered = 2 stored"]);
+    }
+    assert_eq!(feed.ids(), (0..20).chain(100..109).chain(200..202).chain(210..212).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_slow_broker_is_waited_for() {
+    let Some(kafka) = Kafka::start(KafkaOptions::default()) else { return };
+    let feed = ingested(&kafka, "slow");
+    let follower = feed.follow("follower", &[]);
+    follower.says("partitions assigned");
+    let other = Feed::new(kafka.bootstrap_servers(), "topic = \"slow\"");
+    // It answers for a twentieth of a second in half a second.
+    let slow = || {
+        kafka.freeze(1);
+        thread::sleep(Duration::from_millis(450));
+        kafka.thaw(1);
+        thread::sleep(Duration::from_millis(50));
+    };
+    beside(slow, || {
+        kafka.send("slow", events(20..5_020));
+        other.once().fine().says(&["5,020 delivered = 5,020 stored"]);
+        until("the rows", || feed.rows() == 5_020);
+    });
+    follower.stop().fine();
+    assert_eq!(feed.ids(), (0..5_020).collect::<Vec<_>>());
 }
 
 #[test]

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use servers::Minio;
 
 use crate::support::{Lake, files_below};
+use crate::topic::until;
 
 /// An invoice of one item, in the form of the wire.
 fn invoice(no: u32, at: &str, country: &str, kind: &str, price: &str) -> String {
@@ -114,6 +119,44 @@ fn two_at_once_publish_the_same_files() {
     let files = published(&shop.lake.folder().join("kpi"));
     assert_eq!(files.len(), 800);
     assert!(files.keys().all(|path| path.ends_with("/1.json")));
+}
+
+#[test]
+fn a_publication_to_a_bucket_that_is_killed_again_and_again_ends_as_one_that_is_not() {
+    let Some(minio) = Minio::start() else { return };
+    minio.create_bucket("figures");
+    let shop = Shop::new();
+    let invoices: Vec<String> = (0..300)
+        .map(|n| invoice(n, &format!("2024-01-05 {:02}:{:02}:00", n / 60, n % 60), "Norway", "ORDER", "1.00"))
+        .collect();
+    shop.land("1.ndjson", &invoices);
+    let expected = shop.publish("kpi_minute", &[]);
+    let command = || {
+        let mut command = shop.lake.command(["publish", "kpi_minute", "--to", "s3://figures/kpi"]);
+        command.envs(minio.env()).stderr(Stdio::null());
+        command
+    };
+    let mut killed = 0;
+    for _ in 0..5 {
+        let before = minio.objects("figures").len();
+        let mut child = command().spawn().expect("the binary starts");
+        until("more files", || {
+            child.try_wait().expect("its state").is_some() || minio.objects("figures").len() > before + 50
+        });
+        child.kill().expect("SIGKILL");
+        killed += usize::from(child.wait().expect("the child is gone").signal() == Some(9));
+    }
+    assert!(killed > 2, "{killed} of 5 were killed");
+    let published = || -> BTreeMap<String, String> {
+        command().status().map(|status| assert!(status.success(), "{status}")).expect("the binary starts");
+        let objects = minio.objects("figures").into_iter().filter_map(|path| {
+            let name = path.strip_prefix("kpi/").filter(|name| !name.starts_with('_'))?;
+            Some((name.to_owned(), String::from_utf8(minio.get("figures", &path)).expect("a text")))
+        });
+        objects.collect()
+    };
+    assert_eq!(published(), expected);
+    assert_eq!(published(), expected, "again puts nothing");
 }
 
 #[test]

@@ -140,12 +140,42 @@ fn keys_that_change_while_runs_follow_are_taken_up() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_named() {
+fn files_that_land_in_a_bucket_are_taken_once() {
+    let Some((minio, _)) = started() else { return };
+    let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &minio.endpoint()));
+    landing(&lake, "6000", "4");
+    minio.create_bucket("drop");
+    let land = |stream: &str| {
+        for file in files_in(&lake.folder().join("landing").join(stream)) {
+            let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+            minio.put("drop", &format!("shop/{stream}/{name}"), fs::read(&file).expect("a piece"));
+        }
+    };
+    land("pos_sales");
+    let ingest =
+        ["ingest", "--input", "pos_sales=s3://drop/shop/pos_sales", "--input", "invoices=s3://drop/shop/invoices/"];
+    lake.run(&ingest[..3]).fine();
+    let places = "SELECT count(DISTINCT _source) > 1, min(_source) LIKE 'files:pos_sales_%.ndjson' \
+                  FROM bronze.pos_sales";
+    assert_eq!(lake.sql(places), "true,true");
+    land("invoices");
+    lake.run(ingest).fine().says(&["pos_sales: 0 delivered"]);
+    lake.ingest("pos_stock", &lake.folder().join("made/pos_stock.csv"));
+    lake.refine();
+    check_truth(&lake, &lake.folder().join("made/truth"));
+    lake.run(["ingest", "--input", "pos_sales=s3://nowhere/x"]).exit(1).says(&["s3://nowhere/x"]);
+}
+
+#[test]
+fn a_server_that_refuses_or_is_not_there_is_named() {
     let Some((minio, proxy)) = started() else { return };
     let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &proxy.endpoint()));
     proxy.add(Fault::new("", "", Effect::Refuse(403)).times(usize::MAX));
     let refused = lake.run(["sql", "SELECT 1"]);
     refused.exit(1).says(&["s3://lake/retail", "403"]);
+    let lake = Lake::elsewhere("s3://lake/retail", variables(&minio, &minio.endpoint()));
+    minio.stop();
+    lake.run(["sql", "SELECT 1"]).exit(1).says(&["s3://lake/retail", &minio.address()]);
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn deliver(from: &Path, lake: &Lake, day: &str, named: impl Fn(&str) -> String) 
     for member in MEMBERS {
         let to = landing.join(named(&file(member, day)));
         fs::create_dir_all(to.parent().expect("a folder")).expect("a landing folder");
-        fs::copy(from.join(file(member, day)), to).expect("a landing file");
+        // Not a copy of its mode too: it may be delivered again over itself.
+        fs::write(to, fs::read(from.join(file(member, day))).expect("a file")).expect("a landing file");
     }
     landing
 }
@@ -83,18 +84,22 @@ fn the_weekly_files_in_any_order_and_again_give_the_same_rows() {
         assert_eq!(lake.sql("SELECT count(*) FROM quarantine.weekly_sales"), quarantined);
     }
 
-    // Each day again: as it was, in another folder, and under names without a date.
-    let landing = once.folder().join("landing");
-    for (number, day) in all.iter().enumerate() {
-        deliver(&from, &once, day, |name| match number % 3 {
-            0 => name.to_owned(),
-            1 => format!("again/{name}"),
-            _ => name.replace(".csv", "_copy.csv"),
-        });
+    // Each day again: in another place, there once more, in a folder below it, and under names without a date.
+    once.refine();
+    let fact = once.answer("weekly_store_product");
+    let names: [fn(&str) -> String; 4] =
+        [str::to_owned, str::to_owned, |name| format!("again/{name}"), |name| name.replace(".csv", "_copy.csv")];
+    for named in names {
+        let mut landing = PathBuf::new();
+        for day in &all {
+            landing = deliver(&from, &once, day, named);
+        }
+        once.run(["ingest", "--input", &input(&landing)]).fine().says(&["weekly: 0 days accepted", "140 same"]);
+        assert_eq!(facts(&once), expected);
+        assert_eq!(once.sql("SELECT count(*) FROM quarantine.weekly_sales"), quarantined);
+        once.refine();
+        assert_eq!(once.answer("weekly_store_product"), fact);
     }
-    once.run(["ingest", "--input", &input(&landing)]).fine().says(&["weekly: 0 days accepted", "140 same"]);
-    assert_eq!(facts(&once), expected);
-    assert_eq!(once.sql("SELECT count(*) FROM quarantine.weekly_sales"), quarantined);
 }
 
 /// Small files of a day, enough for a set.
@@ -175,6 +180,52 @@ fn an_incomplete_day_ends_with_4_names_its_files_and_stores_nothing_of_it() {
     lake.run(["ingest", "--day", "monday"]).exit(2).says(&["2024-01-31"]);
     lake.run(["ingest", "--stream", "invoices", "--day"]).exit(2).says(&["landing set"]);
     lake.run(["ingest", "--stream", "weekly_sales"]).exit(2).says(&["weekly, the landing set"]);
+}
+
+#[test]
+fn a_day_with_one_bad_file_changes_no_fact_and_is_told() {
+    let missing: fn(&Path) = |file| fs::remove_file(file).expect("it is there");
+    let empty: fn(&Path) = |file| fs::write(file, "").expect("an empty file");
+    let cut: fn(&Path) = |file| {
+        let whole = fs::read(file).expect("it is there");
+        fs::write(file, &whole[..whole.len() - 4]).expect("a cut file");
+    };
+    let fact = |lake: &Lake| {
+        lake.refine();
+        lake.sql("SELECT sum(total_sales_qty), sum(total_sales_amt), sum(inventory_on_hand_qty) FROM gold.weekly_store_product")
+    };
+    for (member, spoil, says) in [
+        ("inventory", missing, "inventory_20230102.csv is missing"),
+        ("calendar", empty, "calendar_20230102.csv is empty"),
+        ("sales", cut, "sales_20230102.csv: the last line is not ended"),
+    ] {
+        let lake = Lake::new();
+        let landing = lake.folder().join("landing/weekly");
+        let slack = Server::start(&[]);
+        let ingest = || {
+            let mut command = lake.command(["ingest", "--set", "alerts.slack_url_env=SMELT_SLACK_URL"]);
+            Ran::of(command.env("SMELT_SLACK_URL", slack.url("/hook")).output().expect("the binary starts"))
+        };
+        write_day(&landing, "20230101");
+        ingest().fine();
+        let before = fact(&lake);
+        write_day(&landing, "20230102");
+        spoil(&landing.join(file(member, "20230102")));
+        ingest().exit(4).says(&[says]);
+        assert_eq!(fact(&lake), before, "{says}");
+        let alerts = slack.accepted("/hook");
+        assert!(alerts.len() == 1 && alerts[0].contains(&file(member, "20230102")), "{says}: {alerts:?}");
+        // A day that is whole does not wait for one that is not.
+        write_day(&landing, "20230103");
+        ingest().exit(4).says(&[says]);
+        let after = fact(&lake);
+        assert_ne!(after, before, "{says}");
+        assert_eq!(lake.sql("SELECT count(DISTINCT trans_dt), sum(sales_amt) FROM bronze.weekly_sales"), "2,9.00");
+        write_day(&landing, "20230102");
+        ingest().fine();
+        assert_ne!(fact(&lake), after, "{says}");
+        assert_eq!(lake.sql("SELECT count(DISTINCT trans_dt), sum(sales_amt) FROM bronze.weekly_sales"), "3,13.50");
+    }
 }
 
 #[test]

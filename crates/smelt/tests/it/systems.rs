@@ -1,8 +1,9 @@
 //! All five systems in one lake: every answer file is the answer of the query of its name, whatever way the data came.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::answers::assert_same;
 use crate::pieces::{PIECES, Piece, pieces, shuffled};
@@ -82,6 +83,40 @@ fn check_answers(lake: &Lake) {
     assert!(compared >= 21, "only {compared} answer files");
 }
 
+/// The rows of all Gold tables, in an order of their own.
+fn gold(lake: &Lake) -> BTreeMap<String, Vec<String>> {
+    let status = lake.run(["status", "--format", "csv"]).fine().stdout;
+    let names = status.lines().filter_map(|line| line.split(',').next()).filter(|name| name.starts_with("gold."));
+    let rows = |name: &str| {
+        let mut rows: Vec<String> = lake.sql(&format!("SELECT * FROM {name}")).lines().map(str::to_owned).collect();
+        rows.sort();
+        rows
+    };
+    names.map(|name| (name.to_owned(), rows(name))).collect()
+}
+
+/// The Gold tables are those of a lake into which all came at once.
+#[track_caller]
+fn check_gold(lake: &Lake) {
+    static WHOLE: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
+    let whole = WHOLE.get_or_init(|| gold(&whole()));
+    let found = gold(lake);
+    assert!(whole.len() >= 20 && whole.keys().eq(found.keys()), "{:?} and {:?}", whole.keys(), found.keys());
+    for (name, rows) in whole {
+        let differs = rows.iter().zip(&found[name]).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "{name}");
+        assert_eq!(rows.len(), found[name].len(), "{name}");
+    }
+}
+
+/// A lake into which all comes at once.
+fn whole() -> Lake {
+    let lake = Lake::new();
+    lake.ingest_all(&[inputs(&CUT), inputs(&DIMENSIONS), weekly()].concat());
+    lake.refine();
+    lake
+}
+
 /// Every question can be asked, and has an answer.
 #[track_caller]
 fn check_queries(lake: &Lake) {
@@ -100,9 +135,7 @@ fn every_answer_is_right_and_every_question_can_be_asked() {
     if !is_shared() {
         return;
     }
-    let lake = Lake::new();
-    lake.ingest_all(&[inputs(&CUT), inputs(&DIMENSIONS), weekly()].concat());
-    lake.refine();
+    let lake = whole();
     check_answers(&lake);
     check_queries(&lake);
 
@@ -112,6 +145,7 @@ fn every_answer_is_right_and_every_question_can_be_asked() {
     assert_eq!(lake.commits(), before, "a second run commits nothing");
     lake.run(["refine", "--full-refresh"]).fine();
     check_answers(&lake);
+    check_gold(&lake);
 }
 
 #[test]
@@ -130,6 +164,7 @@ fn pieces_with_a_refresh_after_each_give_the_same_answers() {
         lake.refine();
     }
     check_answers(&lake);
+    check_gold(&lake);
 }
 
 #[test]
@@ -154,6 +189,7 @@ fn pieces_and_days_in_any_order_give_the_same_answers() {
     lake.ingest_all(&inputs(&DIMENSIONS));
     lake.refine();
     check_answers(&lake);
+    check_gold(&lake);
 }
 
 /// Ingests the share of the weekly report's days that falls to a round, one day after the other.

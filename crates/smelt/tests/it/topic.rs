@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use servers::{Kafka, KafkaOptions, Message};
@@ -26,6 +27,22 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(120), "{what}: not within two minutes");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Does `work` while `again` is done again and again on a thread of its own, which ends also when the work fails.
+pub fn beside<T>(mut again: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                again();
+            }
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        is_over.store(true, Ordering::SeqCst);
+        other.join().expect("what is done beside the work goes well");
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Events with these ids, each with a key of its own.

@@ -97,6 +97,25 @@ fn invoice_answers_are_right() {
 }
 
 #[test]
+fn orders_with_bare_quotes_keep_every_row_and_their_names() {
+    let Some(sample) = shared("real/ecommerce/sample.csv") else { return };
+    let text = fs::read_to_string(&sample).expect("the sample");
+    let cents = |price: &str| price.replace('.', "").parse::<u64>().expect("a price with two decimals");
+    // No field of the sample holds a comma.
+    let orders: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let revenue: u64 = orders.iter().map(|of| cents(of[5]) * of[6].parse::<u64>().expect("a number")).sum();
+    let lake = Lake::new();
+    lake.ingest("sales_events", &sample).says(&["120 delivered = 120 stored + 0 quarantined"]);
+    lake.refine();
+    let totals = "SELECT count(*), sum(net_amount) FROM silver.sales_lines WHERE source = 'sales_events'";
+    assert_eq!(lake.sql(totals), format!("120,{}.{:02}0", revenue / 100, revenue % 100));
+    let names =
+        lake.run(["sql", "SELECT product_name FROM silver.sales_lines ORDER BY event_id", "--format", "ndjson"]);
+    let expected = orders.iter().map(|order| format!("{{\"product_name\":\"{}\"}}\n", order[3].replace('"', "\\\"")));
+    assert_eq!(names.fine().stdout, expected.collect::<String>());
+}
+
+#[test]
 fn the_projects_own_data_gives_the_simulators_truth() {
     let data = workspace().join("data");
     let lake = Lake::new();

@@ -10,10 +10,11 @@ use crate::faults::{check_truth, pieces, size_from_env};
 use crate::support::Lake;
 
 /// What readers count: rows, and rows that differ in what names them.
-const COUNTS: [&str; 3] = [
+const COUNTS: [&str; 4] = [
     "SELECT count(*), count(DISTINCT concat(_source, '/', _partition, '/', _offset)) FROM bronze.pos_sales",
     "SELECT count(*), count(DISTINCT concat(_source, '/', _partition, '/', _offset)) FROM bronze.invoices",
     "SELECT count(*), count(DISTINCT concat(event_id, '/', line_id)) FROM silver.sales_lines WHERE source = 'pos_sales'",
+    "SELECT count(*), count(DISTINCT concat(event_date, '/', window_start)) FROM gold.kpi_minute",
 ];
 
 /// Runs `work` again and again until `stop`, and counts the rounds.
@@ -54,11 +55,15 @@ fn maintenance_beside_ingest_refine_and_readers_changes_no_count() {
     lake.refine();
 
     let stop = AtomicBool::new(false);
-    let rounds: [AtomicU64; 4] = Default::default();
+    let (rounds, compacted): ([AtomicU64; 4], AtomicU64) = Default::default();
     let begun = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| again_and_again(&stop, &rounds[1], || drop(lake.refine())));
-        scope.spawn(|| again_and_again(&stop, &rounds[2], || drop(lake.run(["maintain"]).fine())));
+        scope.spawn(|| {
+            again_and_again(&stop, &rounds[2], || {
+                compacted.fetch_add(files_compacted(&lake.run(["maintain"]).fine().stderr), Ordering::SeqCst);
+            });
+        });
         scope.spawn(|| {
             let mut seen = [0; COUNTS.len()];
             again_and_again(&stop, &rounds[3], || {
@@ -67,7 +72,8 @@ fn maintenance_beside_ingest_refine_and_readers_changes_no_count() {
         });
         // The last thing here stops the others also when it fails: they would go on for ever.
         let fed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            while begun.elapsed() < soak {
+            // As long as it takes until something was compacted beside it.
+            while begun.elapsed() < soak || compacted.load(Ordering::SeqCst) == 0 {
                 waiting.by_ref().take(1).for_each(land);
                 lake.run(ingest).fine();
                 rounds[0].fetch_add(1, Ordering::SeqCst);
@@ -77,8 +83,12 @@ fn maintenance_beside_ingest_refine_and_readers_changes_no_count() {
         fed.expect("ingest goes on");
     });
     let [ingests, refines, maintains, reads] = rounds.map(AtomicU64::into_inner);
-    println!("soak of {soak:?}: {ingests} ingests, {refines} refines, {maintains} maintenances, {reads} times counted");
-    assert!(maintains > 0 && reads > 0 && refines > 0);
+    let compacted = compacted.into_inner();
+    println!(
+        "soak of {soak:?}: {ingests} ingests, {refines} refines, {maintains} maintenances ({compacted} files compacted), \
+         {reads} times counted"
+    );
+    assert!(maintains > 0 && reads > 0 && refines > 0, "each is there beside the others");
 
     waiting.for_each(land);
     lake.run(ingest).fine();
@@ -87,6 +97,12 @@ fn maintenance_beside_ingest_refine_and_readers_changes_no_count() {
     lake.run(["maintain"]).fine();
     check_truth(&lake, &made.join("truth"));
     assert_files_are_few(&lake);
+}
+
+/// How many files `smelt maintain` says to have compacted, of all tables.
+fn files_compacted(said: &str) -> u64 {
+    let of = |line: &str| line.split_once(" compacted to")?.0.rsplit(' ').nth(1)?.replace(',', "").parse::<u64>().ok();
+    said.lines().filter_map(of).sum()
 }
 
 /// Each partition of Bronze has fewer small files than are worth the work, and whole ones by their bytes.
