@@ -1,10 +1,19 @@
 """Peer: DuckDB answers named queries, each some times, over one connection. usage: questions_duckdb.py LAKE.json RUNS
 
-Reads {"name": ..., "sql": ...} a line, parameters filled in; prints {"name": ..., "rows": ..., "ms": [...]} or an error."""
+Reads {"name": ..., "sql": ...} a line, parameters filled in; prints {"name": ..., "rows": ..., "ms": [...], "columns": [...]}
+or an error. Of each column stand there how many values are not null and, of numbers, their sum."""
 import json
 import sys
 import time
+from decimal import Decimal
 from lake_duckdb import connect, dialect
+
+
+def column(values):
+    values = [value for value in values if value is not None]
+    numbers = values and all(type(value) in (int, float, Decimal) for value in values)
+    return [len(values), float(sum(Decimal(value) for value in values)) if numbers else None]
+
 
 lake, runs = sys.argv[1], int(sys.argv[2])
 db = connect(lake)
@@ -19,7 +28,9 @@ for line in sys.stdin:
             # The answer is there; turning it into Python's objects is not counted.
             result = db.execute(sql)
             times.append((time.perf_counter() - began) * 1000)
-        answer = {"name": question["name"], "rows": len(result.fetchall()), "ms": times}
+        names, rows = [name for name, *_ in result.description], result.fetchall()
+        columns = [column([row[place] for row in rows]) for place in range(len(names))]
+        answer = {"name": question["name"], "rows": len(rows), "ms": times, "columns": columns}
     except Exception as error:
         answer = {"name": question["name"], "error": str(error).splitlines()[0]}
     print(json.dumps(answer), flush=True)

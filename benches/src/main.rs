@@ -65,7 +65,7 @@ enum Bench {
         /// Number of events
         #[arg(long, default_value_t = 5_000_000)]
         events: u64,
-        /// Polars and Spark too, once each
+        /// Polars and Spark too, three times each at most
         #[arg(long)]
         peers: bool,
     },

@@ -94,9 +94,13 @@ pub fn run(settings: &Settings, events: u64, partitions: i32, engines: &[Engine]
             let us = run.cpu_s * 1e6 / events as f64;
             report.row(row(number, engine, events, &run, &out)?);
             cpu.push(us);
-            if engine == Engine::Smelt {
-                bench.check(&out)?;
-                peak = peak.max(run.peak_mib * 1.048_576);
+            match engine {
+                Engine::Smelt => {
+                    bench.check(&out)?;
+                    peak = peak.max(run.peak_mib * 1.048_576);
+                }
+                Engine::Count => ensure!(run.output.trim() == format!("{events} messages"), "{}", run.output),
+                Engine::Python | Engine::SparkDelta | Engine::SparkParquet => bench.check_peer(&out)?,
             }
         }
         costs.push((engine, median(cpu)));
@@ -147,7 +151,18 @@ impl Bench {
         ensure!(rows.trim() == format!("n\n{}", self.events), "{rows} rows in Bronze, expected {}", self.events);
         Ok(())
     }
+
+    /// Every event is in a peer's table too.
+    fn check_peer(&self, out: &Path) -> Result<()> {
+        let mut python = Command::new(peers::needed("kafka-python")?);
+        let rows = child::run(python.args(["-c", ROWS]).arg(out.join("table")))?.output;
+        ensure!(rows.trim() == self.events.to_string(), "{rows} rows in the peer's table, expected {}", self.events);
+        Ok(())
+    }
 }
+
+/// Rows of all Parquet files of a folder, without those of a log: each peer only adds files.
+const ROWS: &str = "import sys, pyarrow.dataset as d; print(d.dataset(sys.argv[1], format='parquet').count_rows())";
 
 fn row(number: usize, engine: Engine, events: u64, run: &Run, out: &Path) -> Result<Vec<String>> {
     let (files, bytes) = data_files(out)?;

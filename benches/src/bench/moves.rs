@@ -13,8 +13,8 @@ use crate::child::{self, Run, Smelt};
 use crate::report::{Report, median, two};
 use crate::{events, peers};
 
-const MOVES: &str = "Ingest and refine (project benches/moves: a sale is its id, the table is by day) of the same new events, \
-    99 % of the last day and 1 % of any day, into a lake and into one with a tenth of its rows on the same days. Each run \
+const MOVES: &str = "Ingest and refine (project benches/moves: a sale is its id, the table is by day, and Gold has its sums by \
+    day and store) of the same new events, 99 % of the last day and 1 % of any day, into a lake and into one with a tenth of its rows on the same days. Each run \
     starts from a copy of the lake by hard links.";
 
 const CORRECTIONS: &str = "Ingest and refine (project benches/moves) of corrections of sales that are spread over the whole \
@@ -22,7 +22,7 @@ const CORRECTIONS: &str = "Ingest and refine (project benches/moves) of correcti
     by hard links.";
 
 const RESEND: &str =
-    "Ingest and refine (project benches/moves) of all rows of a lake once more: no file of Silver changes.";
+    "Ingest and refine (project benches/moves) of all rows of a lake once more: no file of Silver or Gold changes.";
 
 const COLUMNS: [&str; 7] = ["pair", "lake", "ingest s", "refine s", "total s", "CPU s", "peak MiB"];
 
@@ -92,7 +92,7 @@ pub fn corrections(settings: &Settings, rows: u64, days: u32, count: u64) -> Res
 /// All rows again.
 ///
 /// # Errors
-/// As [`moves`], and when a file of Silver changed.
+/// As [`moves`], and when a file of Silver or Gold changed.
 pub fn resend(settings: &Settings, rows: u64, days: u32) -> Result<()> {
     let bench = Bench::new(settings)?;
     let mut report = bench.report("resend", RESEND)?;
@@ -107,7 +107,7 @@ pub fn resend(settings: &Settings, rows: u64, days: u32) -> Result<()> {
     })?;
     let before = data_files(&settings.work.join("moves-whole"))?;
     bench.measure(&[lake], &mut report)?;
-    ensure!(data_files(&settings.work.join("change"))? == before, "files of Silver changed");
+    ensure!(data_files(&settings.work.join("change"))? == before, "files of Silver or Gold changed");
     report.finish(settings)
 }
 
@@ -156,9 +156,11 @@ impl<'a> Bench<'a> {
                 let figures = vec![ingest_s, refine_s, two(run.wall_s), two(run.cpu_s), format!("{:.0}", run.peak_mib)];
                 report.row([vec![pair.to_string(), lake.name.to_owned()], figures].concat());
                 measured[index].push(run);
-                let rows = self.smelt.sql(&self.project, &at, "SELECT count(*) AS n FROM silver.sales")?;
-                let (name, expected) = (lake.name, lake.expected);
-                ensure!(rows.trim() == format!("n\n{expected}"), "{name}: {rows} rows in Silver, expected {expected}");
+                for counted in ["count(*) AS n FROM silver.sales", "CAST(sum(n) AS BIGINT) AS n FROM gold.daily"] {
+                    let rows = self.smelt.sql(&self.project, &at, &format!("SELECT {counted}"))?;
+                    let (name, expected) = (lake.name, lake.expected);
+                    ensure!(rows.trim() == format!("n\n{expected}"), "{name}: {rows}: {counted}, expected {expected}");
+                }
             }
         }
         Ok(measured.map(|runs| median(runs.iter().map(|run| run.wall_s))))
@@ -180,18 +182,20 @@ fn corrected(sent: &Path, rows: u64, count: u64, path: &Path) -> Result<()> {
     Ok(output.flush()?)
 }
 
-/// The data files of Silver, by name and size.
+/// The data files of Silver and Gold, by path and size.
 fn data_files(lake: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut files = Vec::new();
-    for day in fs::read_dir(lake.join("silver/sales"))? {
-        let day = day?.path();
-        if day.is_dir() && !day.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_')) {
-            for file in fs::read_dir(&day)? {
-                let file = file?;
-                files.push((
-                    day.file_name().map(PathBuf::from).unwrap_or_default().join(file.file_name()),
-                    file.metadata()?.len(),
-                ));
+    let mut folders = vec![lake.join("silver/sales"), lake.join("gold/daily")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            // Logs, indexes and change data are no data files.
+            if entry.file_name().to_string_lossy().starts_with('_') {
+                continue;
+            }
+            match entry.metadata()? {
+                about if about.is_dir() => folders.push(entry.path()),
+                about => files.push((entry.path().strip_prefix(lake)?.to_owned(), about.len())),
             }
         }
     }

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 use schema::{NamedQuery, Project};
@@ -36,13 +39,31 @@ struct Theirs {
     name: String,
     rows: Option<usize>,
     ms: Option<Vec<f64>>,
+    /// Of each column.
+    columns: Option<Vec<Column>>,
     error: Option<String>,
+}
+
+/// How many values of a column are not null, and the sum of numbers.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Column(usize, Option<f64>);
+
+impl Column {
+    /// The same, but for the last digits of sums. A column of nothing has no type in DuckDB's answer.
+    fn is_like(&self, other: &Column) -> bool {
+        let sums = match (self.1, other.1) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * a.abs().max(b.abs()).max(1.0),
+            (a, b) => a.is_none() == b.is_none() || self.0 == 0,
+        };
+        self.0 == other.0 && sums
+    }
 }
 
 /// What our session said of a query.
 struct Ours {
     rows: usize,
     ms: f64,
+    columns: Vec<Column>,
 }
 
 /// Adds the other systems to the lake, then asks all queries of both.
@@ -63,6 +84,7 @@ pub fn run(settings: &Settings, rows: u64, runs: usize) -> Result<()> {
     let session = runtime.block_on(open(&lake, &project, &files))?;
     let theirs = ask_duckdb(&python, &workspace, &files, &project, runs)?;
     let (mut slowest, mut worst) = (0.0_f64, 0.0_f64);
+    let mut differ = 0;
     for theirs in theirs {
         let query = project.queries.get(&theirs.name).context("an answer to another question")?;
         let ours = runtime.block_on(ask(&session, query, runs))?;
@@ -73,14 +95,21 @@ pub fn run(settings: &Settings, rows: u64, runs: usize) -> Result<()> {
         if let Some(error) = theirs.error {
             report.note(format!("{}: DuckDB does not run it: {error}", query.name));
         }
-        if theirs.rows.is_some_and(|rows| rows != ours.rows) {
-            report.note(format!("{}: DuckDB gives {:?} rows", query.name, theirs.rows));
+        let is_same = |columns: &Vec<Column>| {
+            columns.len() == ours.columns.len() && columns.iter().zip(&ours.columns).all(|(a, b)| a.is_like(b))
+        };
+        let is_answered = theirs.rows == Some(ours.rows);
+        if !is_answered || (ours.rows > 0 && !theirs.columns.as_ref().is_some_and(is_same)) {
+            differ += 1;
+            let (rows, columns) = (theirs.rows, theirs.columns);
+            report.note(format!("{}: DuckDB gives {rows:?} rows, {columns:?} and not {:?}", query.name, ours.columns));
         }
         if ours.rows <= MOST_ROWS {
             slowest = slowest.max(ours.ms);
             worst = worst.max(ratio.unwrap_or(0.0));
         }
     }
+    report.bar("queries that DuckDB answers otherwise or not", f64::from(differ), 0.0);
     report.bar("the slowest query, in ms", slowest, 100.0);
     report.bar("the worst of Smelt's time over DuckDB's (medians)", worst, 1.0);
     report.finish(settings)
@@ -124,16 +153,33 @@ async fn open(lake: &Path, project: &Arc<Project>, files: &Path) -> Result<LakeS
 
 async fn ask(session: &LakeSession, query: &NamedQuery, runs: usize) -> Result<Ours> {
     let mut times = Vec::with_capacity(runs);
-    let mut rows = 0;
+    let mut answer = Vec::new();
     // The first one warms up.
     for _ in 0..=runs {
         let began = Instant::now();
         let stream = query::run_named(session, query, &BTreeMap::new()).await?;
-        let answer: Vec<_> = stream.try_collect().await?;
+        answer = stream.try_collect().await?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);
-        rows = answer.iter().map(|batch| batch.num_rows()).sum();
     }
-    Ok(Ours { rows, ms: median(times.into_iter().skip(1)) })
+    let rows = answer.iter().map(RecordBatch::num_rows).sum();
+    let fields = answer.first().map_or(0, RecordBatch::num_columns);
+    let columns = (0..fields).map(|place| column(&answer, place)).collect::<Result<_>>()?;
+    Ok(Ours { rows, ms: median(times.into_iter().skip(1)), columns })
+}
+
+fn column(answer: &[RecordBatch], place: usize) -> Result<Column> {
+    let (mut values, mut sum) = (0, 0.0);
+    let mut is_number = false;
+    for batch in answer {
+        let column = batch.column(place);
+        values += column.len() - column.null_count();
+        is_number = column.data_type().is_numeric();
+        if is_number {
+            let numbers = cast(column, &DataType::Float64)?;
+            sum += numbers.as_primitive::<Float64Type>().iter().flatten().sum::<f64>();
+        }
+    }
+    Ok(Column(values, (is_number && values > 0).then_some(sum)))
 }
 
 fn ask_duckdb(python: &Path, workspace: &Path, files: &Path, project: &Project, runs: usize) -> Result<Vec<Theirs>> {
