@@ -1,4 +1,4 @@
-//! `smelt demo`: a simulated retail week of two shops, from messages to answers, checked against the simulator's truth.
+//! `smelt demo`: a simulated retail week of five systems, from messages to answers, checked against the simulator's truth.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,12 +43,14 @@ const ASKED: [(&str, &str); 6] = [
 const SMALL_CHAIN: Catalog = Catalog { products: 200, stores: 12, customers: 5_000 };
 
 /// The questions whose answers are printed, with the most rows to show.
-const SHOWN: [(&str, usize); 5] = [
+const SHOWN: [(&str, usize); 7] = [
     ("pos_totals", 1),
     ("pos_daily", 7),
-    ("pos_best_products", 5),
-    ("invoice_daily", 8),
     ("invoice_kpi_minute_country", 5),
+    ("bf_top_products", 5),
+    ("bf_running_out", 5),
+    ("ec_daily", 7),
+    ("weekly_worst_stores", 5),
 ];
 
 /// Simulates, ingests, refines, answers, and compares every answer that the simulator knows with its truth.

@@ -1,7 +1,8 @@
 //! `smelt refine`: Silver and Gold, brought up to date.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use quality::CheckResult;
@@ -88,27 +89,40 @@ fn line(model: &ModelReport) -> String {
     }
 }
 
-/// Shows which model is being refreshed, on a terminal, and passes on what checks found.
+/// Shows which models are being refreshed, on a terminal, and passes on what checks found.
 pub struct RefineProgress {
     spinner: Spinner,
+    under_way: Mutex<BTreeSet<String>>,
     results: Option<Results>,
 }
 
 impl RefineProgress {
     /// A spinner if standard error is a terminal.
     pub fn new() -> Self {
-        RefineProgress { spinner: Spinner::new(), results: None }
+        RefineProgress { spinner: Spinner::new(), under_way: Mutex::default(), results: None }
     }
 
     /// The same, which passes results on.
     pub fn reporting(results: Results) -> Self {
         RefineProgress { results: Some(results), ..Self::new() }
     }
+
+    /// Shows what is under way, after a change.
+    fn now(&self, change: impl FnOnce(&mut BTreeSet<String>)) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut under_way);
+        match Vec::from_iter(under_way.iter().map(String::as_str)) {
+            none if none.is_empty() => self.spinner.clear(),
+            names => self.spinner.show(&format!("refreshing {}", names.join(", "))),
+        }
+    }
 }
 
 impl Progress for RefineProgress {
     fn started(&self, model: &TableName) {
-        self.spinner.show(&format!("refreshing {model}"));
+        self.now(|under_way| {
+            under_way.insert(model.to_string());
+        });
     }
 
     fn checked(&self, results: &[CheckResult]) {
@@ -117,7 +131,13 @@ impl Progress for RefineProgress {
         }
     }
 
-    fn finished(&self, _report: &ModelReport) {
-        self.spinner.clear();
+    fn finished(&self, report: &ModelReport) {
+        self.failed(&report.model);
+    }
+
+    fn failed(&self, model: &TableName) {
+        self.now(|under_way| {
+            under_way.remove(&model.to_string());
+        });
     }
 }

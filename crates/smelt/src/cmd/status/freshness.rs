@@ -88,13 +88,14 @@ impl Tables {
     }
 }
 
-/// The greatest value of a timestamp or date column over the good rows, by the files' statistics.
+/// The greatest value of a timestamp or date column over the good rows, by the files' statistics: of a timestamp its
+/// millisecond, because that is what Delta's statistics tell.
 fn newest_in(snapshot: &Snapshot, column: &str) -> Option<i64> {
     let good = |file: &&Arc<store::DataFile>| {
         file.partition_values.first().is_some_and(|value| value.as_deref() == Some(STATUS_STORED))
     };
     let greatest = |file: &Arc<store::DataFile>| match file.stats(snapshot.meta()).columns.get(column)?.max {
-        Some(ScalarValue::TimestampMicrosecond(us, _)) => us,
+        Some(ScalarValue::TimestampMicrosecond(us, _)) => us.map(|us| us - us.rem_euclid(1_000)),
         Some(ScalarValue::Date32(day)) => day.map(|day| i64::from(day) * 86_400_000_000),
         _ => None,
     };

@@ -31,7 +31,7 @@ use crate::units::Span;
 /// | behind | models: upstream versions not yet consumed |
 /// | messages_behind | Bronze: messages of the stream's topics not yet consumed; null where no broker says so |
 /// | waiting_s | models: seconds that the oldest upstream rows not yet consumed have waited; 0 if none |
-/// | newest_event | the newest event that the table knows of, by the event times in Bronze that it has consumed, UTC |
+/// | newest_event | the newest event that the table knows of, by the event times in Bronze that it has consumed, UTC, to the millisecond |
 /// | changed_at | when its newest data file was written, UTC |
 /// | tombstones | files that were removed and are not vacuumed |
 /// | last_run_s, last_run_rows | seconds of the last run that committed to it, and records or upstream rows that it took |
