@@ -140,7 +140,7 @@ async fn append(table: &Table, run: i64) -> Result<()> {
 const LARGE: i64 = 60_000;
 
 /// Makes a lake with a table for each history.
-async fn make(path: &std::path::Path) -> Result<()> {
+async fn make(path: &Path) -> Result<()> {
     let lake = Lake::open(&path.to_string_lossy(), LakeOptions { sync: false, ..LakeOptions::default() }).await?;
 
     table(&lake, "bronze.empty", false).await?;

@@ -21,7 +21,7 @@ use schema::Feed;
 use store::Snapshot;
 use tokio::task::JoinHandle;
 
-use super::index::{self, IndexError, KeyIndex, Partitions, Places, Tails, Unwritten};
+use super::index::{self, Haste, IndexError, KeyIndex, Partitions, Places, Tails, Unwritten};
 use super::resolve::Shape;
 use crate::job::{Job, Mode, conform};
 use crate::keys::{hash_rows, low, pick, places};
@@ -102,6 +102,8 @@ pub(crate) struct Recent {
     index: Option<Arc<KeyIndex>>,
     /// The index that has `old` too, while it is written.
     writing: Option<JoinHandle<std::result::Result<KeyIndex, IndexError>>>,
+    /// Whether that is waited for.
+    haste: Haste,
     /// When the index was written, or read, last.
     since: Instant,
     /// Rows of a refresh that is not committed yet.
@@ -121,6 +123,7 @@ impl Recent {
             partitions: Partitions::default(),
             index: None,
             writing: None,
+            haste: Haste::default(),
             since: Instant::now(),
             pending: Vec::new(),
             is_broken: false,
@@ -239,6 +242,7 @@ impl Recent {
         let is_old = self.index.is_some() && self.since.elapsed() >= WRITTEN_AFTER;
         let is_due = is_old || self.young.len() as u64 >= job.limits.recent_rows;
         if self.writing.as_ref().is_some_and(|writing| is_due || writing.is_finished()) {
+            self.haste.begins();
             let written = self.writing.take()?.await.map_err(|error| IndexError::Worker(error.to_string()));
             match written.and_then(|written| written) {
                 Ok(index) => self.index = Some(Arc::new(index)),
@@ -256,7 +260,9 @@ impl Recent {
             let rows = Arc::new(std::mem::take(&mut self.young));
             self.since = Instant::now();
             self.old.push_front(Arc::clone(&rows));
-            let unwritten = Unwritten::new(job, entity, snapshot, self.index.as_deref(), &self.partitions);
+            self.haste = Haste::default();
+            let before = self.index.as_deref();
+            let unwritten = Unwritten::new(job, entity, snapshot, before, &self.partitions, &self.haste);
             self.writing = Some(tokio::spawn(async move {
                 let entries = rows.iter().map(|(key, row)| (*key, row.partition)).collect();
                 unwritten.write(entries).await

@@ -36,6 +36,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) use filter::Filter;
 pub(super) use manifest::{Partition, Partitions};
+pub(super) use objects::Haste;
 pub(super) use tails::Tails;
 pub(super) use unwritten::Unwritten;
 

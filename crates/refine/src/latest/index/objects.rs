@@ -11,6 +11,8 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -31,12 +33,32 @@ const IN_USE: TimeDelta = TimeDelta::minutes(15);
 /// Ranges of an object that are closer than this are read as one.
 const GAP: u64 = 8 << 10;
 
+/// How much longer than its work leisurely writing rests.
+const REST: u32 = 2;
+
 /// The objects of one index.
 #[derive(Clone, Debug)]
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
     folder: Path,
     in_use: TimeDelta,
+    /// Until when writing takes its time; `None`: somebody waits for it from the start.
+    haste: Option<Haste>,
+}
+
+/// Whether somebody waits for what is written meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(in crate::latest) struct Haste(Arc<AtomicBool>);
+
+impl Haste {
+    /// Somebody waits from now on.
+    pub(in crate::latest) fn begins(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A manifest that is there.
@@ -49,7 +71,20 @@ pub(super) struct Listed {
 
 impl Objects {
     pub(super) fn new(store: Arc<dyn ObjectStore>, folder: Path) -> Self {
-        Self { store, folder, in_use: IN_USE }
+        Self { store, folder, in_use: IN_USE, haste: None }
+    }
+
+    /// For writing that leaves the processors to others most of the time until somebody waits for it.
+    pub(super) fn leisurely(self, until: &Haste) -> Self {
+        Self { haste: Some(until.clone()), ..self }
+    }
+
+    /// Rests after work that began at `since`, if nobody waits for it.
+    pub(super) async fn rest(&self, since: &mut Instant) {
+        if self.haste.as_ref().is_some_and(|haste| !haste.is_there()) {
+            tokio::time::sleep(REST * since.elapsed()).await;
+            *since = Instant::now();
+        }
     }
 
     fn runs(&self) -> Path {

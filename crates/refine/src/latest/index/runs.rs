@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::time::Instant;
 
 use super::manifest::Run;
 use super::pack::Entry;
@@ -10,6 +11,9 @@ use super::{IndexError, Objects};
 
 /// Entries that are sorted at a time, 16 bytes each.
 const SORTED: usize = 4 * SEGMENT;
+
+/// Entries that leisurely writing takes between two rests: some milliseconds of work.
+const AT_A_TIME: usize = SEGMENT / 32;
 
 /// Gathers entries in any order into runs.
 pub(super) struct Gatherer<'a> {
@@ -123,11 +127,13 @@ struct Writer<'a> {
     objects: &'a Objects,
     entries: Vec<Entry>,
     run: Run,
+    /// Since its last rest, if it takes any.
+    since: Instant,
 }
 
 impl<'a> Writer<'a> {
     fn new(objects: &'a Objects) -> Self {
-        Self { objects, entries: Vec::new(), run: Run::default() }
+        Self { objects, entries: Vec::new(), run: Run::default(), since: Instant::now() }
     }
 
     async fn push(&mut self, entry: Entry) -> Result<(), IndexError> {
@@ -138,6 +144,9 @@ impl<'a> Writer<'a> {
             self.flush().await?;
         }
         self.entries.push(entry);
+        if self.entries.len().is_multiple_of(AT_A_TIME) {
+            self.objects.rest(&mut self.since).await;
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use object_store::path::Path;
 use store::Snapshot;
 
 use super::manifest::{Manifest, Partitions, Run, files_of};
-use super::objects::Objects;
+use super::objects::{Haste, Objects};
 use super::pack::Entry;
 use super::runs::{Gatherer, settle};
 use super::tails::Tails;
@@ -17,6 +17,7 @@ use crate::job::Job;
 /// What is to be written.
 pub(in crate::latest) struct Unwritten {
     objects: Objects,
+    haste: Haste,
     tails: Option<Arc<Tails>>,
     /// Where the manifest of the index that it goes on from lies.
     before: Option<Path>,
@@ -26,13 +27,14 @@ pub(in crate::latest) struct Unwritten {
 
 impl Unwritten {
     /// The index by `entity` at a version of the table, which goes on from `before` (`None`: the entries are all there are).
-    /// `partitions` are those of `before`, and may be more.
+    /// `partitions` are those of `before`, and may be more. Writing it takes its time until there is haste.
     pub(in crate::latest) fn new(
         job: &Job<'_>,
         entity: &[String],
         snapshot: &Snapshot,
         before: Option<&KeyIndex>,
         partitions: &Partitions,
+        haste: &Haste,
     ) -> Self {
         let manifest = Manifest {
             table: job.model.name().to_string(),
@@ -44,7 +46,8 @@ impl Unwritten {
         };
         let tails = job.known.as_ref().map(|known| Arc::clone(known.tails()));
         let before = before.and_then(|before| before.path.clone());
-        Self { objects: KeyIndex::objects(job, entity, snapshot), tails, before, manifest }
+        let objects = KeyIndex::objects(job, entity, snapshot).leisurely(haste);
+        Self { objects, haste: haste.clone(), tails, before, manifest }
     }
 
     /// Writes it.
@@ -69,6 +72,8 @@ impl Unwritten {
             let left = names(&self.manifest.runs);
             tails.remove(known.difference(&left).map(String::as_str));
         }
+        // What others write to it is waited for.
+        self.haste.begins();
         Ok(KeyIndex { objects: self.objects, path: Some(path), manifest: self.manifest, tails: self.tails })
     }
 }
