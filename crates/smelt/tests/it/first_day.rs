@@ -69,6 +69,9 @@ fn a_second_stream_flows_into_silver_and_gold_by_files_only() {
         fs::write(path, text).expect("a file of the project");
     }
     project(&["ingest"]).fine().says(&["web_orders: 3 delivered = 2 stored + 1 quarantined"]);
+    // Another feed is another definition of the table; the message says what to do.
+    project(&["refine"]).exit(2).says(&["run refine --full-refresh --select silver.sales_lines"]);
+    project(&["refine", "--full-refresh", "--select", "silver.sales_lines"]).fine();
     project(&["refine"]).fine();
     let statement = "SELECT event_date, source, pieces, sales FROM gold.channel_daily ORDER BY 1, 2";
     let expected = "event_date,source,pieces,sales\n2024-01-05,kiosk_sales,5,13.150\n2024-01-05,web_orders,2,5.600\n\
