@@ -128,8 +128,10 @@ fn sigkill_at_random_moments_changes_no_answer() {
     while killed < kills || before_commit < 20 || in_refine < 10 {
         round += 1;
         assert!(round < 10 * kills, "{killed} kills, {before_commit} before a commit, {in_refine} in refine's commit");
-        // They come with the kills, nine in ten of them before the last; some are left for more rounds than expected.
-        let due = (total * 9 / 10 * (killed as usize + 1) / kills as usize).saturating_sub(landed).max(1);
+        // They come as what is wanted comes, the last of them with the last kill.
+        let reached = [(killed, kills), (before_commit, 20), (in_refine, 10)];
+        let share = reached.map(|(count, wanted)| count as f64 / wanted as f64).into_iter().fold(1.0, f64::min);
+        let due = ((total as f64 * share) as usize).saturating_sub(landed).max(1);
         landed += due;
         for (stream, piece) in waiting.by_ref().take(due) {
             fs::rename(&piece, landing.join(stream).join(piece.file_name().expect("a name"))).expect("a piece lands");
