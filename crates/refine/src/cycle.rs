@@ -167,7 +167,8 @@ impl Cycles {
     }
 
     /// Refreshes the selected models, each as soon as all that it reads is done: those of which none reads the other side by
-    /// side, twice as many as there are threads, because they wait for storage too. Gives how they ended, in the plan's order; once the run is cancelled none begins.
+    /// side, twice as many as there are threads, because they wait for storage too. Gives how they ended, in the plan's
+    /// order; once the run is cancelled none begins.
     async fn models(&self, cancel: &CancellationToken) -> Vec<(TableName, Result<Ended>)> {
         let models: Vec<_> = self.plan.models.iter().filter(|model| self.selected.contains(model.name())).collect();
         let beside = SideBySide::default();
@@ -202,7 +203,7 @@ impl Cycles {
     async fn model(&self, model: &LoadedModel, beside: &SideBySide, cancel: &CancellationToken) -> Result<Ended> {
         let work = (self.mode, self.limits, self.allow.as_slice());
         let mut attempts = 0;
-        let mut is_alone = false;
+        let mut is_alone = self.mode != Mode::Refresh;
         loop {
             attempts += 1;
             let room = (beside, is_alone);

@@ -129,29 +129,31 @@ impl RefineError {
     /// which may pass.
     pub fn is_retryable(&self) -> bool {
         let of_store = |error: &StoreError| error.is_retryable() || error.is_outage();
-        let of_engine = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::ObjectStore(_));
         match self {
             Self::Store(error) | Self::Contended { source: error, .. } => of_store(error),
             Self::Quality(QualityError::Store(error)) => of_store(error),
-            Self::Quality(QualityError::Session(SessionError::Query(error))) => of_engine(error),
-            Self::Engine(error) => of_engine(error),
-            Self::Session(SessionError::Query(error)) | Self::Sql { source: SessionError::Query(error), .. } => {
-                of_engine(error)
-            }
-            _ => false,
+            _ => self.of_engine().is_some_and(|error| matches!(error, DataFusionError::ObjectStore(_))),
+        }
+    }
+
+    /// What DataFusion met, wherever it ran.
+    fn of_engine(&self) -> Option<&DataFusionError> {
+        match self {
+            Self::Engine(error) => Some(error.find_root()),
+            Self::Session(SessionError::Query(error))
+            | Self::Sql { source: SessionError::Query(error), .. }
+            | Self::Quality(QualityError::Session(SessionError::Query(error))) => Some(error.find_root()),
+            _ => None,
         }
     }
 
     /// Whether the session's memory did not suffice.
     pub(crate) fn is_out_of_memory(&self) -> bool {
-        let of_engine = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::ResourcesExhausted(_));
         match self {
-            Self::Engine(error) => of_engine(error),
-            Self::Session(SessionError::Query(error)) | Self::Sql { source: SessionError::Query(error), .. } => {
-                of_engine(error)
-            }
-            Self::Session(error) | Self::Sql { source: error, .. } => matches!(error, SessionError::MemoryLimit { .. }),
-            _ => false,
+            Self::Session(SessionError::MemoryLimit { .. })
+            | Self::Sql { source: SessionError::MemoryLimit { .. }, .. }
+            | Self::Quality(QualityError::Session(SessionError::MemoryLimit { .. })) => true,
+            _ => self.of_engine().is_some_and(|error| matches!(error, DataFusionError::ResourcesExhausted(_))),
         }
     }
 

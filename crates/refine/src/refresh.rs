@@ -95,7 +95,7 @@ pub(crate) async fn refresh(
     let mut inputs = inputs(model, mode, base.as_deref(), pins).await?;
     // Gates read too. What is a little news for much memory is much for a little.
     let small = SMALL_NEWS.min(env.factory.options().memory_bytes as u64 / 64);
-    let is_alone = is_alone || mode != Mode::Refresh || inputs.values().map(Input::news_bytes).sum::<u64>() > small;
+    let is_alone = is_alone || inputs.values().map(Input::news_bytes).sum::<u64>() > small;
     let waits = Instant::now();
     let _room = tokio::select! {
         room = beside.room(is_alone) => room,

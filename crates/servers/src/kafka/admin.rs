@@ -131,7 +131,7 @@ impl Kafka {
     /// A broker is named as the leader a moment before it knows that it is.
     pub(super) fn wait_for_leader(&self, topic: &str, partition: i32) {
         let consumer: BaseConsumer = self.client().create().expect("a client");
-        wait::until(&format!("topic {topic}: an answer of its leader"), || {
+        wait::until(&format!("{topic}/{partition}: an answer of its leader"), || {
             consumer.fetch_watermarks(topic, partition, ASK_WITHIN).ok()
         });
     }

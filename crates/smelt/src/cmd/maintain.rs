@@ -41,9 +41,7 @@ pub async fn run(common: &Common, args: MaintainArgs) -> Result<ExitCode> {
     let needed = Needed::of(&app, &tables).await?;
     let mut left = Vec::new();
     for table in wanted(&args, &tables)? {
-        maintain(table, &needed, &app.settings.maintain)
-            .await
-            .with_context(|| format!("maintaining {}", table.name()))?;
+        maintain(table, &needed, &app).await.with_context(|| format!("maintaining {}", table.name()))?;
         left.push((table.name().clone(), behind(&table.snapshot(), &app.settings.maintain)));
     }
     alerts::tell_upkeep(&app.alerts(), &left).await;
@@ -76,8 +74,8 @@ impl Needed {
         let release = app.lake.releases().latest().await?;
         let released = release.map(|release| release.tables.into_iter().collect()).unwrap_or_default();
         let mut consumed: HashMap<String, Vec<(TableName, i64)>> = HashMap::new();
-        // A table whose model is gone is rebuilt by nobody.
-        for table in tables.iter().filter(|table| app.project.models.contains_key(table.name())) {
+        // Also of tables whose models this project does not have: another one may.
+        for table in tables {
             for (input, position) in table.snapshot().txns() {
                 if let Some(id) = input.strip_prefix("table:") {
                     consumed.entry(id.to_owned()).or_default().push((table.name().clone(), position));
@@ -114,15 +112,21 @@ fn behind(snapshot: &Snapshot, most: &Most) -> Option<String> {
     })
 }
 
-async fn maintain(table: &Table, needed: &Needed, most: &Most) -> Result<()> {
+async fn maintain(table: &Table, needed: &Needed, app: &App) -> Result<()> {
     let compacted = table.compact(&CompactPolicy::default()).await?;
     table.checkpoint().await?;
     let (released, consumers) = (needed.released(table), needed.consumed(table));
     let consumed: Vec<i64> = consumers.iter().map(|(_, version)| *version).collect();
-    let clean = CleanPolicy { keep_after: released, consumed, most_lag: most.most_lag.0, ..CleanPolicy::default() };
+    let clean = CleanPolicy {
+        keep_after: released,
+        consumed,
+        most_lag: app.settings.maintain.most_lag.0,
+        ..CleanPolicy::default()
+    };
     let cleaned = table.clean_log(&clean).await?;
     let (gone, kept): (Vec<_>, Vec<_>) = consumers.iter().partition(|(_, version)| cleaned.gone.contains(version));
-    for (consumer, version) in gone {
+    // Nobody can rebuild a table whose model is not here.
+    for (consumer, version) in gone.into_iter().filter(|(name, _)| app.project.models.contains_key(name)) {
         say(&format!(
             "{consumer} has read {} up to version {version} and is given up (see most_lag in smelt.toml): what came next is \
              no longer kept; rebuild it with smelt refine --full-refresh --select {consumer}",
