@@ -107,8 +107,8 @@ enum Bench {
         /// Rows of the large lake; the small one has a tenth
         #[arg(long, default_value_t = 20_000_000)]
         rows: u64,
-        /// Days of the large lake; the small one has a tenth
-        #[arg(long, default_value_t = 200)]
+        /// Days of both; a third lake has a tenth of rows and days
+        #[arg(long, default_value_t = 730)]
         days: u32,
         /// Corrections
         #[arg(long, default_value_t = 1_000)]
