@@ -1,5 +1,6 @@
 //! From a message's time to the release whose Gold tables contain it.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ const SILVER: &str = "silver.sales_lines";
 /// The Gold tables.
 const GOLD: [&str; 2] = ["gold.bf_store_hour", "gold.live_minute"];
 
+/// Minutes of which a bar asks; of a longer run, the first and the last so many.
+const ASKED: i64 = 10;
 /// Before figures count.
 const WARM_UP: Duration = Duration::from_secs(5);
 /// The pause between two looks for a release.
@@ -234,6 +237,16 @@ impl Watch {
         let all = sorted(self.seen.iter().map(|seen| seen.after_s));
         report.row(row("all", &all));
         report.note(format!("{} releases in the time that counts", self.releases));
+        if minutes > ASKED {
+            let mut ten = |name: &str, asked: Range<i64>| {
+                let of = self.seen.iter().filter(|seen| asked.contains(&minute(seen))).map(|seen| seen.after_s);
+                let of = sorted(of);
+                report.row(row(&format!("{name} {ASKED}"), &of));
+                report.bar(&format!("p99 of the {name} {ASKED} minutes, seconds"), percentile(&of, 0.99), 1.0);
+            };
+            ten("first", 0..ASKED);
+            ten("last", minutes - ASKED..minutes);
+        }
         report.bar("seconds from an event to its release, p99", percentile(&all, 0.99), 1.0);
     }
 }
