@@ -4,9 +4,11 @@
 //! - [`natural_key`](mod@natural_key): text whose byte order is the natural order of names;
 //! - [`lineage`](mod@lineage): a row's place in the order of all rows (ENGINE.md 10);
 //! - [`raw_text`](mod@raw_text): bytes as text that loses nothing;
-//! - [`checked_sum`]: `sum` that fails where DataFusion's wraps around.
+//! - [`checked_sum`]: `sum` that fails where DataFusion's wraps around;
+//! - [`first_last`]: `first_value` and `last_value` of many groups.
 
 pub mod checked_sum;
+pub mod first_last;
 pub mod lineage;
 pub mod natural_key;
 pub mod ratio;
@@ -23,5 +25,5 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 
 /// The aggregate functions to register; those named like one of DataFusion's replace it.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    vec![checked_sum::udaf()]
+    vec![checked_sum::udaf(), first_last::first(), first_last::last()]
 }
