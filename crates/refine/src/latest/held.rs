@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Decimal128Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
+use crate::stage::compact;
 use crate::{RefineError, Result};
 
 /// Parts into which spilled rows are put by their key; one part at a time is read back.
@@ -78,13 +79,14 @@ impl Held {
             }
         };
         for batch in batches {
-            let keys = batch.column(self.key).as_primitive::<Decimal128Type>().values().clone();
-            for index in 0..PARTS {
-                let mask: BooleanArray = keys.iter().map(|key| Some(part(*key) == index)).collect();
-                if mask.true_count() > 0 {
-                    let rows = filter_record_batch(&batch, &mask)?;
-                    spilled.writer(index, &self.schema)?.write(&rows)?;
-                }
+            let mut parts: Vec<Vec<u32>> = vec![Vec::new(); PARTS];
+            for (row, key) in batch.column(self.key).as_primitive::<Decimal128Type>().values().iter().enumerate() {
+                parts[part(*key)].push(row as u32);
+            }
+            for (index, rows) in parts.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+                // With text of their own: each part would be written with the text of all of them.
+                let rows = compact(&take_record_batch(&batch, &UInt32Array::from(rows))?)?;
+                spilled.writer(index, &self.schema)?.write(&rows)?;
             }
         }
         Ok(())
@@ -142,7 +144,7 @@ fn failed(path: &Path, source: std::io::Error) -> RefineError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Decimal128Array};
+    use arrow::array::{ArrayRef, Decimal128Array, StringViewArray};
     use arrow::datatypes::{DataType, Field, Schema};
     use std::sync::Arc;
 
@@ -152,6 +154,32 @@ mod tests {
             Arc::new(Decimal128Array::from_iter_values(spread).with_data_type(DataType::Decimal128(38, 0)));
         let schema = Schema::new(vec![Field::new("k", DataType::Decimal128(38, 0), false)]);
         RecordBatch::try_new(Arc::new(schema), vec![column]).expect("one column")
+    }
+
+    #[test]
+    fn text_is_spilled_once() {
+        let keys = batch(0..4096);
+        let text: ArrayRef =
+            Arc::new(StringViewArray::from_iter_values((0..4096).map(|n| format!("a text of row {n:020}"))));
+        let bytes = 4096 * 34;
+        let fields = [keys.schema().field(0).clone(), Field::new("t", DataType::Utf8View, false)];
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let rows = RecordBatch::try_new(schema.clone(), vec![Arc::clone(keys.column(0)), text]).expect("two columns");
+        let mut held = Held::new(schema, 0, 0, None);
+        held.push(rows).expect("spills");
+        held.spill().expect("nothing more");
+        let dir = held.spilled.as_ref().expect("spilled").dir.path().to_owned();
+        for part in 0..held.parts() {
+            // Flushed, but still there.
+            held.spilled.as_mut().and_then(|spilled| spilled.writers[part].as_mut()).map(|writer| writer.flush());
+        }
+        let written: u64 = std::fs::read_dir(dir)
+            .expect("there")
+            .map(|file| file.expect("read").metadata().expect("a file").len())
+            .sum();
+        assert!(written < 4 * bytes, "{written} bytes for {bytes} of text");
+        let read: usize = (0..held.parts()).map(|part| held.take(part).expect("reads back").num_rows()).sum();
+        assert_eq!(read, 4096);
     }
 
     #[test]
