@@ -8,12 +8,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::common::JoinType;
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan, ident};
 use datafusion::prelude::DataFrame;
+use futures::{StreamExt, TryStreamExt};
 use schema::TableName;
 
 use crate::images::Images;
@@ -34,8 +36,7 @@ pub(crate) enum Affected {
 /// # Errors
 /// When a plan fails, or a consumed version of another input is no longer kept.
 pub(crate) async fn affected(job: &Job<'_>, scope: &[String]) -> Result<Affected> {
-    let columns = job.columns();
-    let mut set = ScopeSet::new(scope, &columns)?;
+    let mut looks = Vec::new();
     for (name, input) in &job.inputs {
         if !input.has_news() {
             continue;
@@ -48,24 +49,30 @@ pub(crate) async fn affected(job: &Job<'_>, scope: &[String]) -> Result<Affected
         let signs: &[i32] = if changes.inserts_only() { &[1] } else { &[-1, 1] };
         for &sign in signs {
             let images: Arc<dyn TableProvider> = Arc::new(Images::new(changes, sign));
-            if !collect(job, scope, name, input, sign, images, &mut set).await? {
-                return Ok(Affected::All);
-            }
+            looks.push(touched(job, scope, name, input, sign, images));
         }
     }
+    // Changes are mostly small, and each look waits for storage and plans.
+    let threads = job.env.factory.options().threads.max(1);
+    let mut looks = futures::stream::iter(looks).buffer_unordered(threads);
+    let mut set = ScopeSet::new(scope, &job.columns())?;
+    while let Some(touched) = looks.try_next().await? {
+        let Some(batches) = touched else { return Ok(Affected::All) };
+        batches.iter().try_for_each(|batch| set.extend(batch))?;
+    }
+    drop(looks);
     Ok(Affected::Some(set))
 }
 
-/// Adds the scopes that the images of one sign touch. Gives false when that cannot be told.
-async fn collect(
+/// The scopes that the images of one sign touch; `None` when that cannot be told.
+async fn touched(
     job: &Job<'_>,
     scope: &[String],
     name: &TableName,
     input: &Input,
     sign: i32,
     images: Arc<dyn TableProvider>,
-    set: &mut ScopeSet,
-) -> Result<bool> {
+) -> Result<Option<Vec<RecordBatch>>> {
     let mut raw = input.at.provider();
     let mut context = if sign > 0 {
         job.context([(name.clone(), job.seen(name, Some(Arc::clone(&raw)))?)]).await?
@@ -83,12 +90,13 @@ async fn collect(
     let columns = job.columns();
     let picked: Vec<_> = scope.iter().map(|name| columns.field_with_name(name).cloned()).collect::<Result<_, _>>()?;
     let picked = Arc::new(arrow::datatypes::Schema::new(picked));
+    let mut scopes = Vec::new();
     for feed in &job.model.feeds {
         let plan = context.state().create_logical_plan(&feed.feed.sql).await?;
         let mut occurrence = 0;
         loop {
             let mut swap = Swap { raw: &raw, images: &images, wanted: occurrence, seen: 0 };
-            let Some(rewritten) = swap.rewrite(&plan)? else { return Ok(false) };
+            let Some(rewritten) = swap.rewrite(&plan)? else { return Ok(None) };
             if !rewritten.changed {
                 break;
             }
@@ -96,11 +104,16 @@ async fn collect(
                 .project(scope.iter().map(ident).collect::<Vec<Expr>>())?
                 .distinct()?
                 .build()?;
-            run(&context, job.shaped_as(distinct, &picked)?, set).await?;
+            let frame = DataFrame::new(context.state(), job.shaped_as(distinct, &picked)?);
+            stream::each(frame, Ok, async |batch| {
+                scopes.push(batch);
+                Ok(())
+            })
+            .await?;
             occurrence += 1;
         }
     }
-    Ok(true)
+    Ok(Some(scopes))
 }
 
 /// Whether a SELECT of the model reads a table more than once.
@@ -119,11 +132,6 @@ async fn read_again(job: &Job<'_>, context: &SessionContext, raw: &Arc<dyn Table
         }
     }
     Ok(false)
-}
-
-async fn run(context: &SessionContext, plan: LogicalPlan, set: &mut ScopeSet) -> Result<()> {
-    let frame = DataFrame::new(context.state(), plan);
-    stream::each(frame, Ok, async |batch| set.extend(&batch)).await
 }
 
 /// A context in which the other inputs stand at the versions that were consumed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quality::CheckResult;
-use schema::TableName;
+use schema::{Contract, TableName};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Mode;
@@ -32,26 +32,51 @@ pub(crate) struct Cycles {
     /// Feeds whose gates are left open.
     allow: Vec<String>,
     selected: BTreeSet<TableName>,
-    pins: Pins,
+    pins: Arc<Pins>,
+    /// Whether the tables are pinned for the first cycle.
+    is_open: bool,
     keeper: Keeper,
     record: Record,
     progress: Arc<dyn Progress>,
 }
 
 impl Cycles {
-    /// Loads and checks the project.
+    /// Loads and checks the project, and pins its tables.
     ///
     /// # Errors
     /// [`RefineError::Model`] and [`RefineError::Options`].
     pub(crate) async fn new(env: RefineEnv, options: &RefineOptions, progress: Arc<dyn Progress>) -> Result<Self> {
         let mode = mode(options)?;
+        let pins = Arc::new(Pins::new(env.lake.clone(), options.follow.is_some()));
+        // Tables are opened while models are planned, which takes about as long.
+        let opening = tokio::spawn({
+            let (pins, project) = (Arc::clone(&pins), Arc::clone(&env.project));
+            async move {
+                let bronze = project.contracts.values().map(Contract::table);
+                let names: Vec<TableName> = bronze.chain(project.models.keys().cloned()).collect();
+                pins.refresh(names).await
+            }
+        });
         let plan = Plan::load(&env).await?;
         let selected = select(&env, &plan, &options.select)?;
         gated::named_feeds(&plan, &options.allow)?;
-        let pins = Pins::new(env.lake.clone(), options.follow.is_some());
+        // Storage that fails is asked again, and says why, when a cycle begins.
+        let is_open = matches!(opening.await, Ok(Ok(_)));
         let keeper = Keeper::new(env.lake.clone(), options.follow.is_some());
         let (limits, allow) = (options.limits, options.allow.clone());
-        Ok(Self { env, plan, mode, limits, allow, selected, pins, keeper, record: Record::default(), progress })
+        Ok(Self {
+            env,
+            plan,
+            mode,
+            limits,
+            allow,
+            selected,
+            pins,
+            is_open,
+            keeper,
+            record: Record::default(),
+            progress,
+        })
     }
 
     /// What the cycles did so far.
@@ -64,7 +89,9 @@ impl Cycles {
     /// # Errors
     /// As [`crate::run`].
     pub(crate) async fn once(&mut self, cancel: &CancellationToken) -> Result<RefineReport> {
-        self.pins.refresh(&self.tables()).await?;
+        if !self.is_open {
+            self.pins.refresh(self.tables()).await?;
+        }
         self.cycle(cancel).await
     }
 
@@ -107,7 +134,7 @@ impl Cycles {
     /// A cycle, if one is due or any table moved.
     async fn one_of_many(&mut self, due: &mut bool, cancel: &CancellationToken) -> Result<Option<RefineReport>> {
         let was_due = std::mem::replace(due, true);
-        let moved = self.pins.refresh(&self.tables()).await?;
+        let moved = self.pins.refresh(self.tables()).await?;
         *due = moved || was_due;
         if !*due {
             return Ok(None);

@@ -43,8 +43,8 @@ impl Pins {
     ///
     /// # Errors
     /// When storage fails.
-    pub(crate) async fn refresh(&self, names: impl IntoIterator<Item = &TableName>) -> Result<bool> {
-        let looks = names.into_iter().cloned().map(|name| async move {
+    pub(crate) async fn refresh(&self, names: impl IntoIterator<Item = TableName>) -> Result<bool> {
+        let looks = names.into_iter().map(|name| async move {
             let before = self.get(&name).map(|(_, snapshot)| snapshot.version());
             let after = self.head(&name).await?.map(|snapshot| snapshot.version());
             Ok::<bool, crate::RefineError>(before != after)
