@@ -25,6 +25,7 @@ mod error;
 mod fold;
 mod gate;
 mod gated;
+mod grouping;
 mod images;
 mod job;
 mod keeper;
