@@ -139,13 +139,19 @@ impl<'a> Bench<'a> {
         let file = landing.join("sales-1.ndjson");
         events::simulated(1, self.first(lake.days), lake.days, lake.rows, &file)?;
         let run = ingest(&self.smelt, &self.project, &at, &file)?;
-        let run = run.then(child::run(self.smelt.on(&self.project, &at).arg("refine"))?);
+        let run = run.then(self.refine(&at)?);
         sent(&file)?;
         fs::remove_dir_all(landing)?;
         let note =
             format!("{} lake: {} rows over {} days, built in {:.0} s", lake.name, lake.rows, lake.days, run.wall_s);
         report.note(note);
         Ok(())
+    }
+
+    /// Refreshes the project's own tables: the built-in models read these sales too.
+    fn refine(&self, lake: &Path) -> Result<Run> {
+        let models = ["--select", "silver.sales", "--select", "gold.daily"];
+        child::run(self.smelt.on(&self.project, lake).arg("refine").args(models))
     }
 
     /// Runs by turns; gives the median seconds of each lake.
@@ -155,7 +161,7 @@ impl<'a> Bench<'a> {
             for (index, lake) in lakes.iter().enumerate() {
                 let at = copy(self.settings, &self.settings.work.join(format!("moves-{}", lake.name)))?;
                 let ingest = ingest(&self.smelt, &self.project, &at, &lake.file)?;
-                let refine = child::run(self.smelt.on(&self.project, &at).arg("refine"))?;
+                let refine = self.refine(&at)?;
                 let (ingest_s, refine_s) = (two(ingest.wall_s), two(refine.wall_s));
                 let run = ingest.then(refine);
                 let figures = vec![ingest_s, refine_s, two(run.wall_s), two(run.cpu_s), format!("{:.0}", run.peak_mib)];
