@@ -27,12 +27,23 @@ def connect(lake):
         where = f" where {table['where']}" if table["where"] else ""
         columns = table["columns"]
         db.execute(f"create view {table['name']} as select {columns} from read_parquet({table['files']}{hive}){where}")
-    for view in described["views"]:
+    create_views(db, described["views"])
+    return db
+
+
+def create_views(db, views):
+    """Makes views that may read each other: those that cannot be made yet are tried again after the others."""
+    failed = []
+    for view in views:
         try:
             db.execute(f"create view {view['name']} as {dialect(view['sql'])}")
         except duckdb.Error as error:
-            print(f"no view {view['name']}: {str(error).splitlines()[0]}", file=sys.stderr)
-    return db
+            failed.append((view, error))
+    if len(failed) < len(views):
+        create_views(db, [view for view, _ in failed])
+        return
+    for view, error in failed:
+        print(f"no view {view['name']}: {str(error).splitlines()[0]}", file=sys.stderr)
 
 
 def dialect(sql):

@@ -1,6 +1,6 @@
-"""Peer: DuckDB answers named queries, each some times, over one connection. usage: questions_duckdb.py LAKE.json RUNS
+"""Peer: DuckDB answers named queries, each some times, over one connection. usage: questions_duckdb.py LAKE.json RUNS FEWEST MOST_MS
 
-Reads {"name": ..., "sql": ...} a line, parameters filled in; prints {"name": ..., "rows": ..., "ms": [...], "columns": [...]}
+A query is not run again after MOST_MS in all, but for the FEWEST runs. Reads {"name": ..., "sql": ...} a line, parameters filled in; prints {"name": ..., "rows": ..., "ms": [...], "columns": [...]}
 or an error. Of each column stand there how many values are not null and, of numbers, their sum."""
 import json
 import sys
@@ -15,7 +15,7 @@ def column(values):
     return [len(values), float(sum(Decimal(value) for value in values)) if numbers else None]
 
 
-lake, runs = sys.argv[1], int(sys.argv[2])
+lake, runs, fewest, most_ms = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 db = connect(lake)
 for line in sys.stdin:
     question = json.loads(line)
@@ -23,7 +23,7 @@ for line in sys.stdin:
         times = []
         sql = dialect(question["sql"])
         db.execute(sql).fetchall()
-        for _ in range(runs):
+        while len(times) < runs and (len(times) < fewest or sum(times) < most_ms):
             began = time.perf_counter()
             # The answer is there; turning it into Python's objects is not counted.
             result = db.execute(sql)

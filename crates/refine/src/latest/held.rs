@@ -1,7 +1,7 @@
 //! Rows that wait until all of their entity are there: in memory, and past a share of it in files.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter, Seek};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
@@ -25,15 +25,12 @@ pub(crate) struct Held {
     bytes: usize,
     budget: usize,
     temp_dir: Option<PathBuf>,
-    spilled: Option<Spilled>,
+    /// One for each part. The files have no names, so that nothing is left of them whichever way the process ends.
+    spilled: Option<Vec<Option<Writer>>>,
     pub(crate) rows: u64,
 }
 
-struct Spilled {
-    /// Removed with its files when dropped.
-    dir: tempfile::TempDir,
-    writers: Vec<Option<StreamWriter<BufWriter<File>>>>,
-}
+type Writer = StreamWriter<BufWriter<File>>;
 
 impl Held {
     /// Holds rows of this schema, up to `budget` bytes in memory.
@@ -66,18 +63,7 @@ impl Held {
     pub(crate) fn spill(&mut self) -> Result<()> {
         let batches = std::mem::take(&mut self.memory);
         self.bytes = 0;
-        let spilled = match &mut self.spilled {
-            Some(spilled) => spilled,
-            None => {
-                let dir = match &self.temp_dir {
-                    Some(dir) => tempfile::Builder::new().prefix("smelt-refine-").tempdir_in(dir),
-                    None => tempfile::Builder::new().prefix("smelt-refine-").tempdir(),
-                };
-                let shown = self.temp_dir.clone().unwrap_or_else(std::env::temp_dir).display().to_string();
-                let dir = dir.map_err(|source| RefineError::Spill { path: shown, source })?;
-                self.spilled.insert(Spilled { dir, writers: (0..PARTS).map(|_| None).collect() })
-            }
-        };
+        self.spilled.get_or_insert_with(|| (0..PARTS).map(|_| None).collect());
         for batch in batches {
             let mut parts: Vec<Vec<u32>> = vec![Vec::new(); PARTS];
             for (row, key) in batch.column(self.key).as_primitive::<Decimal128Type>().values().iter().enumerate() {
@@ -86,7 +72,7 @@ impl Held {
             for (index, rows) in parts.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
                 // With text of their own: each part would be written with the text of all of them.
                 let rows = compact(&take_record_batch(&batch, &UInt32Array::from(rows))?)?;
-                spilled.writer(index, &self.schema)?.write(&rows)?;
+                self.writer(index)?.write(&rows)?;
             }
         }
         Ok(())
@@ -100,32 +86,36 @@ impl Held {
         if self.is_spilled() && !self.memory.is_empty() {
             self.spill()?;
         }
-        let Some(spilled) = &mut self.spilled else {
+        let Some(writers) = &mut self.spilled else {
             let batches = std::mem::take(&mut self.memory);
             return Ok(concat_batches(&self.schema, &batches)?);
         };
-        let Some(mut writer) = spilled.writers[index].take() else {
+        let Some(writer) = writers[index].take() else {
             return Ok(RecordBatch::new_empty(self.schema.clone()));
         };
-        writer.finish()?;
-        drop(writer);
-        let path = part_path(spilled.dir.path(), index);
-        let file = File::open(&path).map_err(|source| failed(&path, source))?;
+        let dir = self.dir();
+        let mut file = writer.into_inner()?.into_inner().map_err(|error| failed(&dir, error.into_error()))?;
+        file.rewind().map_err(|source| failed(&dir, source))?;
         let batches = StreamReader::try_new(BufReader::new(file), None)?.collect::<Result<Vec<_>, _>>()?;
-        std::fs::remove_file(&path).map_err(|source| failed(&path, source))?;
         Ok(concat_batches(&self.schema, &batches)?)
     }
-}
 
-impl Spilled {
-    fn writer(&mut self, index: usize, schema: &SchemaRef) -> Result<&mut StreamWriter<BufWriter<File>>> {
-        let slot = &mut self.writers[index];
-        if slot.is_none() {
-            let path = part_path(self.dir.path(), index);
-            let file = File::create(&path).map_err(|source| failed(&path, source))?;
-            *slot = Some(StreamWriter::try_new(BufWriter::new(file), schema)?);
-        }
-        slot.as_mut().ok_or_else(|| RefineError::Worker("a spill file was not opened".to_owned()))
+    /// What writes a part.
+    fn writer(&mut self, index: usize) -> Result<&mut Writer> {
+        let dir = self.dir();
+        let slot = self.spilled.as_mut().and_then(|writers| writers.get_mut(index));
+        let slot = slot.ok_or_else(|| RefineError::Worker("rows were spilled to no files".to_owned()))?;
+        Ok(match slot {
+            Some(writer) => writer,
+            None => {
+                let file = tempfile::tempfile_in(&dir).map_err(|source| failed(&dir, source))?;
+                slot.insert(StreamWriter::try_new(BufWriter::new(file), &self.schema)?)
+            }
+        })
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.temp_dir.clone().unwrap_or_else(std::env::temp_dir)
     }
 }
 
@@ -133,12 +123,8 @@ fn part(key: i128) -> usize {
     (key as u128 >> 64) as usize % PARTS
 }
 
-fn part_path(dir: &Path, index: usize) -> PathBuf {
-    dir.join(format!("{index}.arrow"))
-}
-
-fn failed(path: &Path, source: std::io::Error) -> RefineError {
-    RefineError::Spill { path: path.display().to_string(), source }
+fn failed(dir: &Path, source: io::Error) -> RefineError {
+    RefineError::Spill { path: dir.display().to_string(), source }
 }
 
 #[cfg(test)]
@@ -168,15 +154,12 @@ mod tests {
         let mut held = Held::new(schema, 0, 0, None);
         held.push(rows).expect("spills");
         held.spill().expect("nothing more");
-        let dir = held.spilled.as_ref().expect("spilled").dir.path().to_owned();
-        for part in 0..held.parts() {
-            let writer = held.spilled.as_mut().and_then(|spilled| spilled.writers[part].as_mut());
-            writer.expect("rows of each part").flush().expect("flushed");
-        }
-        let written: u64 = std::fs::read_dir(dir)
-            .expect("there")
-            .map(|file| file.expect("read").metadata().expect("a file").len())
-            .sum();
+        let length = |writer: &mut Option<Writer>| {
+            let writer = writer.as_mut().expect("rows of each part");
+            writer.flush().expect("flushed");
+            writer.get_ref().get_ref().metadata().expect("a file").len()
+        };
+        let written: u64 = held.spilled.as_mut().expect("spilled").iter_mut().map(length).sum();
         assert!((bytes..4 * bytes).contains(&written), "{written} bytes for {bytes} of text");
         let read: usize = (0..held.parts()).map(|part| held.take(part).expect("reads back").num_rows()).sum();
         assert_eq!(read, 4096);
