@@ -1,7 +1,8 @@
-"""Peer: DuckDB answers named queries, each some times, over one connection. usage: questions_duckdb.py LAKE.json RUNS FEWEST MOST_MS
+"""Peer: DuckDB answers named queries, each some times, over one connection. 
+usage: questions_duckdb.py LAKE.json RUNS FEWEST MOST_MS MOST_ROWS
 
-A query is not run again after MOST_MS in all, but for the FEWEST runs. Reads {"name": ..., "sql": ...} a line, parameters filled in; prints {"name": ..., "rows": ..., "ms": [...], "columns": [...]}
-or an error. Of each column stand there how many values are not null and, of numbers, their sum."""
+A query is not run again after MOST_MS in all, but for the FEWEST runs; one of more than MOST_ROWS is not timed at all. Reads
+{"name": ..., "sql": ...} a line, parameters filled in; prints {"name": ..., "rows": ..., "ms": [...], "columns": [...]} or an error. Of each column stand there how many values are not null and, of numbers, their sum."""
 import json
 import sys
 import time
@@ -15,13 +16,16 @@ def column(values):
     return [len(values), float(sum(Decimal(value) for value in values)) if numbers else None]
 
 
-lake, runs, fewest, most_ms = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+lake, (runs, fewest), most_ms, most_rows = sys.argv[1], map(int, sys.argv[2:4]), float(sys.argv[4]), int(sys.argv[5])
 db = connect(lake)
 for line in sys.stdin:
     question = json.loads(line)
     try:
         times = []
         sql = dialect(question["sql"])
+        if len(db.execute(f"from ({sql}\n) limit {most_rows + 1}").fetchall()) > most_rows:
+            print(json.dumps({"name": question["name"], "rows": most_rows + 1}), flush=True)
+            continue
         db.execute(sql).fetchall()
         while len(times) < runs and (len(times) < fewest or sum(times) < most_ms):
             began = time.perf_counter()

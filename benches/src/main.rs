@@ -146,6 +146,9 @@ enum Bench {
         /// Runs of each query
         #[arg(long, default_value_t = 20)]
         runs: usize,
+        /// Only these
+        #[arg(long = "query", value_name = "QUERY")]
+        queries: Vec<String>,
     },
     /// Many small landing files: a second ingest finds nothing new, quickly
     SmallFiles {
@@ -261,7 +264,7 @@ fn run(Cli { settings, bench }: Cli) -> Result<()> {
         Bench::Weekly { rows, days, stores, products } => {
             bench::weekly::run(&settings, bench::weekly::Size { rows, days, stores, products })
         }
-        Bench::Questions { rows, runs } => bench::questions::run(&settings, rows, runs),
+        Bench::Questions { rows, runs, queries } => bench::questions::run(&settings, rows, runs, &queries),
         Bench::SmallFiles { files } => bench::small_files::run(&settings, files),
         Bench::Start { runs } => bench::start::run(&settings, runs),
         Bench::Kafka { events, partitions, engines } => bench::kafka::run(&settings, events, partitions, &engines),
