@@ -193,7 +193,7 @@ impl TableProvider for LakeFiles {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
-        let exact = |filter: &&Expr| match prune::is_on_partition(self, filter) {
+        let exact = |filter: &&Expr| match prune::is_decided(self, filter) {
             true => TableProviderFilterPushDown::Exact,
             false => TableProviderFilterPushDown::Inexact,
         };
@@ -212,7 +212,7 @@ impl TableProvider for LakeFiles {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let mut kept = self.kept(filters)?;
-        let all_exact = filters.iter().all(|filter| prune::is_on_partition(self, filter));
+        let all_exact = filters.iter().all(|filter| prune::is_decided(self, filter));
         let limit = limit.filter(|_| all_exact);
         if let Some(limit) = limit {
             statistics::cut_to(&mut kept, &self.meta, limit as u64);

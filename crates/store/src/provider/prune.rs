@@ -1,7 +1,8 @@
 //! Which files a filter leaves.
 //!
-//! Filters over partition columns alone are decided exactly, for each file. All filters together are then tried against
-//! bounds and null counts, which can only rule files out.
+//! Filters over columns that have one value in each file are decided exactly, for each file: those of the partition, and
+//! those whose bounds are equal. All filters together are then tried against bounds and null counts, which can only rule
+//! files out.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,12 +26,28 @@ use crate::file::{ColumnStats, DataFile};
 
 type Kept = Vec<(Arc<DataFile>, i32)>;
 
-/// Whether a filter speaks of partition columns only, and can be decided for each file.
-pub(super) fn is_on_partition(files: &LakeFiles, filter: &Expr) -> bool {
+/// Whether a filter speaks only of columns that have one value in each file, so that it can be decided for each file.
+pub(super) fn is_decided(files: &LakeFiles, filter: &Expr) -> bool {
     let columns = filter.column_refs();
-    let partition =
-        |column: &&Column| files.scanned.table_partition_cols().iter().any(|field| field.name() == column.name());
-    !columns.is_empty() && columns.iter().all(partition) && !filter.is_volatile() && !has_subquery(filter)
+    let has_one_value = |column: &&Column| {
+        is_of_partition(files, column.name())
+            || files.files().all(|file| only_value(files, file, column.name()).is_some())
+    };
+    let is_simple = !columns.is_empty() && !filter.is_volatile() && !has_subquery(filter);
+    is_simple && columns.iter().all(has_one_value)
+}
+
+fn is_of_partition(files: &LakeFiles, column: &str) -> bool {
+    files.scanned.table_partition_cols().iter().any(|field| field.name() == column)
+}
+
+/// The value that all rows of a file have in a column that is in the file, where that is known: between equal bounds there
+/// is no other.
+fn only_value<'a>(files: &LakeFiles, file: &'a DataFile, column: &str) -> Option<&'a ScalarValue> {
+    let stats = file.stats(&files.meta).columns.get(column).filter(|stats| stats.nulls == Some(0))?;
+    let value = stats.min.as_ref().filter(|min| stats.max.as_ref() == Some(min))?;
+    let kind = files.scanned.file_schema().field_with_name(column).ok()?.data_type();
+    (value.data_type() == *kind).then_some(value)
 }
 
 fn has_subquery(filter: &Expr) -> bool {
@@ -46,16 +63,13 @@ fn has_subquery(filter: &Expr) -> bool {
 
 /// The files that may hold rows for which all filters are true.
 pub(super) fn keep(files: &LakeFiles, filters: &[Expr]) -> Result<Kept, DataFusionError> {
-    let (on_partition, others): (Vec<&Expr>, Vec<&Expr>) = filters.iter().partition(|f| is_on_partition(files, f));
+    let (decided, others): (Vec<&Expr>, Vec<&Expr>) = filters.iter().partition(|filter| is_decided(files, filter));
     let mut kept = files.files.clone();
-    if !on_partition.is_empty() {
-        let fields: Vec<FieldRef> = files.scanned.table_partition_cols().iter().cloned().collect();
-        let schema = Arc::new(Schema::new(fields));
-        let filter = physical(conjunction(on_partition.into_iter().cloned()), &schema)?;
-        kept = by_partition(files, kept, &filter, schema)?;
+    if let Some(filter) = conjunction(decided.into_iter().cloned()) {
+        kept = by_value(files, kept, filter)?;
     }
     let filter = conjunction(others.into_iter().filter(|f| !f.is_volatile() && !has_subquery(f)).cloned());
-    if filter.is_some() && !kept.is_empty() {
+    if let Some(filter) = filter.filter(|_| !kept.is_empty()) {
         let schema = files.scanned.table_schema().clone();
         let filter = physical(filter, &schema)?;
         kept = by_statistics(files, kept, filter, schema)?;
@@ -63,8 +77,7 @@ pub(super) fn keep(files: &LakeFiles, filters: &[Expr]) -> Result<Kept, DataFusi
     Ok(kept)
 }
 
-fn physical(filter: Option<Expr>, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-    let filter = filter.ok_or_else(|| DataFusionError::Internal("no filter".to_string()))?;
+fn physical(filter: Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     // Callers name columns with or without the table.
     let filter = unqualified(filter)?;
     let schema = Arc::new(DFSchema::try_from(schema.clone())?);
@@ -82,17 +95,29 @@ fn unqualified(filter: Expr) -> Result<Expr, DataFusionError> {
     Ok(filter.transform(strip)?.data)
 }
 
-fn by_partition(
-    files: &LakeFiles,
-    kept: Kept,
-    filter: &Arc<dyn PhysicalExpr>,
-    schema: SchemaRef,
-) -> Result<Kept, DataFusionError> {
-    let rows: Vec<_> = kept.iter().map(|(file, sign)| files.partition_values(file, *sign)).collect();
+/// The files of whose rows a filter is true, by the values that the columns have in each.
+fn by_value(files: &LakeFiles, kept: Kept, filter: Expr) -> Result<Kept, DataFusionError> {
+    let partition = files.scanned.table_partition_cols();
+    let in_file = files.scanned.file_schema();
+    let named: HashSet<&str> = filter.column_refs().iter().map(|column| column.name()).collect();
+    let inside: Vec<&FieldRef> =
+        in_file.fields().iter().filter(|field| named.contains(field.name().as_str())).collect();
+    let schema =
+        Arc::new(Schema::new(partition.iter().chain(inside.iter().copied()).cloned().collect::<Vec<FieldRef>>()));
+    let value = |file: &DataFile, field: &FieldRef| match only_value(files, file, field.name()) {
+        Some(value) => Ok(value.clone()),
+        None => Err(DataFusionError::Internal(format!("{} has no one value in {}", field.name(), file.path))),
+    };
+    let row = |(file, sign): &(Arc<DataFile>, i32)| {
+        let of_partition = files.partition_values(file, *sign).into_iter().map(Ok);
+        of_partition.chain(inside.iter().map(|field| value(file, field))).collect::<Result<Vec<ScalarValue>, _>>()
+    };
+    let rows = kept.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     let column = |at: usize| ScalarValue::iter_to_array(rows.iter().map(|row| row[at].clone()));
     let columns = (0..schema.fields().len()).map(column).collect::<Result<Vec<ArrayRef>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(kept.len()));
-    let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?;
+    let filter = physical(filter, &schema)?;
     let verdict = filter.evaluate(&batch)?.into_array(kept.len())?;
     let verdict =
         verdict.as_boolean_opt().ok_or_else(|| DataFusionError::Plan("a filter is not boolean".to_string()))?;

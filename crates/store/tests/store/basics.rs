@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::prelude::{SessionContext, col, lit};
 use store::{
@@ -68,6 +70,45 @@ async fn a_day_opens_only_its_files() {
     assert!(!plan.contains(".parquet"), "{plan}");
     assert_eq!(one(head.provider(), "SELECT count(*) FROM t").await, "1002");
     assert_eq!(one(head.provider(), "SELECT count(*) FROM (SELECT * FROM t LIMIT 7)").await, "7");
+}
+
+#[tokio::test]
+async fn what_all_rows_of_each_file_have_is_not_read() {
+    let t = table(&memory_lake()).await;
+    let plan = async |sql: &str| {
+        let context = SessionContext::new();
+        context.register_table("t", t.snapshot().provider()).unwrap();
+        context.sql(&format!("EXPLAIN {sql}")).await.unwrap().to_string().await.unwrap()
+    };
+    append(&t, [5], 1).await.unwrap();
+    append(&t, [7], 2).await.unwrap();
+    append(&t, [105], 3).await.unwrap();
+    // Each file has one id and one name.
+    for (sql, files) in [
+        ("SELECT count(*) FROM t WHERE name = 'n7' OR id = 105", 0),
+        ("SELECT count(*) FROM t WHERE name IN ('n5', 'n7') AND day = '1970-01-01'", 0),
+        ("SELECT max(id) FROM t WHERE name LIKE 'n%5'", 2),
+    ] {
+        let plan = plan(sql).await;
+        assert_eq!(plan.matches(".parquet").count(), files, "{plan}");
+        assert!(!plan.contains("FilterExec") && !plan.contains("predicate="), "{plan}");
+    }
+    assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t WHERE name = 'n7' OR id = 105").await, "2");
+    assert_eq!(one(t.snapshot().provider(), "SELECT max(id) FROM t WHERE name LIKE 'n%5'").await, "105");
+    assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t WHERE name IS NULL OR id + 1 = 6").await, "1");
+    assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t WHERE name = 'N7'").await, "0");
+    // A file with two of them, and one with a null.
+    append(&t, [8, 9], 4).await.unwrap();
+    assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t WHERE name IN ('n7', 'n8')").await, "2");
+    let mut writer = t.writer(WriterOptions::default());
+    let names = StringArray::from(vec![Some("n7"), None]);
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Date32Array::from(vec![0, 0])), Arc::new(Int64Array::from(vec![7, 7])), Arc::new(names)];
+    writer.write(RecordBatch::try_new(rows_schema(), columns).unwrap()).await.unwrap();
+    let commit = appending(&t, writer.finish().await.unwrap(), 5);
+    t.commit(commit).await.unwrap();
+    assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t WHERE name = 'n7'").await, "2");
+    assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t WHERE name IS NULL").await, "1");
 }
 
 #[tokio::test]
