@@ -19,6 +19,7 @@ use store::{Lake, Snapshot, Table};
 use crate::catalog::{Area, LakeSchema};
 use crate::limits::{self, QueryThreads};
 use crate::resolver::Resolver;
+use crate::top_rows::TopRows;
 use crate::{LakeSession, SessionError, SessionOptions, functions};
 
 /// The one catalog of every session. Its schemas are the layers, and `gold` where a name has none.
@@ -71,8 +72,9 @@ impl SessionFactory {
     /// [`SessionError::TempDir`] when the temporary directory cannot be made.
     pub fn new(lake: Lake, project: Arc<Project>, options: SessionOptions) -> Result<Self, SessionError> {
         let runtime = runtime(&lake, &options)?;
-        let mut template =
+        let template =
             SessionStateBuilder::new().with_config(config(&options)).with_runtime_env(runtime).with_default_features();
+        let mut template = template.with_optimizer_rule(Arc::new(TopRows));
         template.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
         // Later functions replace earlier ones of the same name.
         template.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());

@@ -41,6 +41,7 @@ mod row_expr;
 mod row_value;
 mod statement;
 mod stored;
+mod top_rows;
 
 pub use bronze::{bronze_view, empty_bronze};
 pub use describe::{ColumnDescription, TableDescription, TableEntry};
