@@ -37,6 +37,9 @@ pub struct Limits {
     pub listed_rows: u64,
     /// Bytes of rows that wait until all of their entity are there; `None`: a quarter of the session's memory.
     pub held_bytes: Option<usize>,
+    /// Stored entities of new messages from which on hashes of their rows, 24 bytes each in as many bytes as rows may wait in,
+    /// tell which messages change nothing, so that these do not wait.
+    pub hashed_rows: usize,
     /// Rows of a `latest` table from which on an index says where older versions of an entity may be, where its key does
     /// not; a file counts as 10,000 rows. Smaller tables are looked through.
     pub index_rows: u64,
@@ -54,6 +57,7 @@ impl Default for Limits {
             slice_rows: 1_000_000,
             listed_rows: 1_000_000,
             held_bytes: None,
+            hashed_rows: 1 << 16,
             index_rows: 1_000_000,
             recent_rows: 1_000_000,
         }

@@ -140,7 +140,7 @@ impl KeySet {
             return false;
         }
         let (word, bit) = self.bit(key);
-        self.bitmap[word] & bit != 0 && self.parts[part(key)].binary_search(&key).is_ok()
+        self.bitmap[word] & bit != 0 && is_among(&self.parts[part(key)], key)
     }
 
     /// The keys from `first` to `last`, inclusive, in order.
@@ -168,6 +168,19 @@ impl KeySet {
     pub(crate) fn union(&self, keys: impl IntoIterator<Item = u64>) -> Self {
         Self::from_keys(self.parts.iter().flatten().copied().chain(keys))
     }
+}
+
+/// Whether a key is among those of its part. Hashes are spread evenly, so that it is about where its bits say.
+fn is_among(keys: &[u64], key: u64) -> bool {
+    let share = u128::from(key << 8) * keys.len() as u128;
+    let mut at = (share >> 64) as usize;
+    while keys.get(at).is_some_and(|other| *other < key) {
+        at += 1;
+    }
+    while at > 0 && keys.get(at).is_none_or(|other| *other > key) {
+        at -= 1;
+    }
+    keys.get(at) == Some(&key)
 }
 
 #[cfg(test)]

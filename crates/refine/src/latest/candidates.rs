@@ -18,6 +18,7 @@ use schema::TableName;
 use session::LINEAGE_COLUMN;
 use store::DataFile;
 
+use super::contents::{Contents, halves};
 use super::held::Held;
 use super::index::{Partition, Partitions, Places};
 use super::recent::{Recent, Row, Rows};
@@ -74,6 +75,8 @@ pub(super) struct Found {
     /// the message differs.
     known: Arc<Rows>,
     partitions: Partitions,
+    /// What is stored of entities that one message claims, where there are many.
+    contents: Arc<Contents>,
 }
 
 /// A stored file that holds rows of candidates' entities.
@@ -217,9 +220,44 @@ impl<'a> Candidates<'a> {
             }
             None => self.probe(stored, &touched, Arc::new(all)).await?,
         };
-        let contested = if hits.is_empty() { repeated } else { repeated.union(hits.iter().copied()) };
+        let contested = if hits.is_empty() { repeated.clone() } else { repeated.union(hits.iter().copied()) };
         let (contested, hits) = (Arc::new(contested), Arc::new(KeySet::from_keys(hits)));
-        Ok(Found { round, contested, probed, hits, known: Arc::new(known), partitions })
+        let mut found =
+            Found { round, contested, probed, hits, known: Arc::new(known), partitions, contents: Arc::default() };
+        // Mostly all of an extract comes again as it is.
+        if single && found.hits.len() >= self.job.limits.hashed_rows {
+            found.contents = Arc::new(self.contents(&found, repeated).await?);
+        }
+        Ok(found)
+    }
+
+    /// The contents of the stored rows of candidates' entities but the `repeated` ones, of as many as there is memory for.
+    async fn contents(&self, found: &Found, repeated: KeySet) -> Result<Contents> {
+        let (most, wanted) = (self.held_bytes() / Contents::ROW_BYTES, found.hits.len());
+        // Those of the lowest hashes: of an entity all rows or none.
+        let last = if wanted <= most { u64::MAX } else { u64::MAX / wanted as u64 * most as u64 };
+        let files: Vec<Arc<DataFile>> = found.probed.iter().map(|probed| Arc::clone(&probed.file)).collect();
+        let names = self.columns.fields().iter().map(|field| field.name().as_str());
+        let names: Vec<&str> = names.filter(|name| *name != LINEAGE_COLUMN).collect();
+        let place = |name: &String| names.iter().position(|known| known == name);
+        let entity: Vec<usize> = self.feed.feed.entity.iter().filter_map(place).collect();
+        let frame = self.job.stored(&self.context, files, None)?.select(names.into_iter().map(ident))?;
+        let (hits, round) = (Arc::clone(&found.hits), found.round);
+        let work = move |batch: RecordBatch| {
+            let batch = in_round(&batch, &entity, round)?;
+            let contents = hash_rows(batch.columns(), batch.num_rows())?;
+            let rows = lows(&batch, &entity)?.into_iter().zip(contents);
+            let is_wanted = |key: u64| key <= last && hits.contains(key) && !repeated.contains(key);
+            let rows = rows.filter(|(key, _)| is_wanted(*key)).map(|(key, content)| (key, halves(content)));
+            Ok(rows.collect::<Vec<_>>())
+        };
+        let mut rows = Vec::with_capacity(wanted.min(most));
+        stream::each(frame, work, async |some: Vec<_>| {
+            rows.extend(some);
+            Ok(())
+        })
+        .await?;
+        Ok(Contents::of(rows))
     }
 
     /// Looks for entities in the files of the partitions that may hold them: those of `places` (`None`: any of `all` may be
@@ -348,7 +386,8 @@ impl<'a> Candidates<'a> {
         let mut fresh = self.held(false);
         let frame = DataFrame::new(self.context.state(), self.plan.clone());
         let (entity, keys, round) = (self.entity.clone(), Arc::clone(&found.contested), found.round);
-        let (known, shape, schema) = (Arc::clone(&found.known), self.shape.clone(), with_fields(&self.columns, false));
+        let (known, contents) = (Arc::clone(&found.known), Arc::clone(&found.contents));
+        let (shape, schema) = (self.shape.clone(), with_fields(&self.columns, false));
         let work = move |batch: RecordBatch| {
             let batch = in_round(&batch, &entity, round)?;
             if keys.is_empty() && known.is_empty() {
@@ -361,13 +400,14 @@ impl<'a> Candidates<'a> {
                 0 => Ok((batch, None)),
                 _ => {
                     let waiting = filter_record_batch(&with_key(&batch, &hashes, None, &schema)?, &waits)?;
-                    let waiting = without_copies(&shape, &waiting, &known)?;
+                    let waiting = without_copies(&shape, &waiting, &known, &contents)?;
                     Ok((filter_record_batch(&batch, &arrow::compute::not(&waits)?)?, Some(compact(&waiting)?)))
                 }
             }
         };
         let mut changed = Rows::default();
         let mut is_mistaken = false;
+        let mut left = Vec::new();
         stream::each(frame, work, async |(free, waiting): (RecordBatch, Option<RecordBatch>)| {
             if let Some(waiting) = waiting {
                 for entity in keys_of(&self.shape, &waiting) {
@@ -375,12 +415,18 @@ impl<'a> Candidates<'a> {
                         changed.insert(*key, *row);
                         is_mistaken |= !row.is_of(entity);
                     }
+                    if !found.contents.is_empty() {
+                        left.push(low(entity));
+                    }
                 }
                 fresh.push(waiting)?;
             }
             uncontested(free).await
         })
         .await?;
+        if !found.contents.is_empty() {
+            found.only(KeySet::from_keys(left));
+        }
         if !changed.is_empty() {
             let all = Arc::new(KeySet::from_keys(changed.keys().copied()));
             // Of an entity that only shares half its hash with what is known, it is not known where it is.
@@ -395,10 +441,13 @@ impl<'a> Candidates<'a> {
 
     /// Nothing held yet of rows that are new, or `stored`.
     fn held(&self, stored: bool) -> Held {
-        let options = self.job.env.factory.options();
-        let budget = self.job.limits.held_bytes.unwrap_or(options.memory_bytes / HELD_SHARE);
-        let dir: Option<PathBuf> = options.temp_dir.clone();
-        Held::new(with_fields(&self.columns, stored), self.shape.width, budget, dir)
+        let dir: Option<PathBuf> = self.job.env.factory.options().temp_dir.clone();
+        Held::new(with_fields(&self.columns, stored), self.shape.width, self.held_bytes(), dir)
+    }
+
+    fn held_bytes(&self) -> usize {
+        let memory = self.job.env.factory.options().memory_bytes;
+        self.job.limits.held_bytes.unwrap_or(memory / HELD_SHARE)
     }
 
     /// Holds the stored rows of contested entities.
@@ -503,6 +552,14 @@ async fn at_hand(context: &SessionContext, plan: LogicalPlan) -> Result<LogicalP
 }
 
 impl Found {
+    /// Leaves of the stored entities those that candidates still wait for.
+    fn only(&mut self, left: KeySet) {
+        if left.is_empty() {
+            self.probed.clear();
+        }
+        self.hits = Arc::new(left);
+    }
+
     /// Takes in what was found later.
     fn merge(&mut self, probed: Vec<Probed>, hits: Vec<u64>) {
         for more in probed {
@@ -526,16 +583,15 @@ fn keys_of<'a>(shape: &Shape, waiting: &'a RecordBatch) -> impl Iterator<Item = 
     waiting.column(shape.width).as_primitive::<Decimal128Type>().values().iter().map(|key| *key as u128)
 }
 
-/// The rows that wait, but for those that are `known` to be stored as they are.
-fn without_copies(shape: &Shape, waiting: &RecordBatch, known: &Rows) -> Result<RecordBatch> {
-    if known.is_empty() {
+/// The rows that wait, but for those that are stored as they are, as far as that is `known` or `contents` say it.
+fn without_copies(shape: &Shape, waiting: &RecordBatch, known: &Rows, contents: &Contents) -> Result<RecordBatch> {
+    if known.is_empty() && contents.is_empty() {
         return Ok(waiting.clone());
     }
-    let contents = shape.contents(waiting)?;
-    let keys = keys_of(shape, waiting);
-    let differs = |(key, content): (u128, u128)| known.get(&low(key)).is_none_or(|row| !row.has(content));
-    let kept: BooleanArray = keys.zip(contents).map(|pair| Some(differs(pair))).collect();
-    Ok(filter_record_batch(waiting, &kept)?)
+    let hashes = shape.contents(waiting)?;
+    let is_copy = |key: u64, hash: u128| known.get(&key).is_some_and(|row| row.has(hash)) || contents.has(key, hash);
+    let kept = keys_of(shape, waiting).zip(hashes).map(|(key, hash)| Some(!is_copy(low(key), hash)));
+    Ok(filter_record_batch(waiting, &kept.collect::<BooleanArray>())?)
 }
 
 /// Where the partition columns are among the entity's.

@@ -12,6 +12,7 @@
 //! an entity may have moved, and an index says where its older version may be: see [`index`].
 
 mod candidates;
+mod contents;
 mod held;
 mod index;
 mod known;

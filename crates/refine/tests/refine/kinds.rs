@@ -153,7 +153,8 @@ async fn check(history: History) {
             compare_rows: 2,
             slice_rows: 2,
             folded_groups: 2,
-            held_bytes: Some(0),
+            held_bytes: Some(48),
+            hashed_rows: 1,
             index_rows: 0,
             ..Limits::default()
         };
