@@ -14,6 +14,7 @@ use store::DataFile;
 
 use crate::affected::{Affected, affected};
 use crate::diff::{Diff, Gone, Part, rounds};
+use crate::grouping::by_keys;
 use crate::job::{Job, Mode};
 use crate::slices::{Slices, one_thread, slices};
 use crate::stage::Stage;
@@ -42,9 +43,10 @@ pub(crate) async fn recompute(job: &Job<'_>, stage: &mut Stage) -> Result<Comput
     let rounds = rounds(job, &files);
     let mut computed = 0;
     let mut gone = Gone::default();
+    let grouping = by_keys(&context);
     for index in 0..rounds {
         let mut diff = Diff::load(job, &context, part.clone(), files.clone(), (index, rounds)).await?;
-        computed = compute(job, &context, &part, &mut diff, stage).await?;
+        computed = compute(job, &grouping, &part, &mut diff, stage).await?;
         gone.merge(diff.into_gone());
     }
     gone.remove(job, &context, &part, files, stage).await?;

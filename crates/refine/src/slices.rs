@@ -15,7 +15,7 @@ use schema::Kept;
 use store::LakeFiles;
 
 use crate::diff::Part;
-use crate::grouping::GroupByKeys;
+use crate::grouping::by_keys;
 use crate::job::Job;
 use crate::one_pass::OnePass;
 use crate::plan::{LoadedFeed, Slicing, Source, slicing};
@@ -94,8 +94,7 @@ pub(crate) fn one_thread(context: &SessionContext) -> SessionContext {
     let state = context.state();
     let config = state.config().clone().with_target_partitions(1);
     let state = SessionStateBuilder::new_from_existing(state).with_config(config);
-    let state = state.with_physical_optimizer_rule(Arc::new(OnePass));
-    SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(GroupByKeys)).build())
+    by_keys(&SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(OnePass)).build()))
 }
 
 fn rows(scan: &TableScan) -> u64 {

@@ -1,7 +1,7 @@
 //! The operator.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -14,12 +14,16 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, aggregate_expressions, evaluate_many};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions, reset_plan_states};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, InputOrderMode, PlanProperties,
+};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::table::{GroupTable, Layout};
 
-/// Does what an [`AggregateExec`] does. Where memory does not suffice, that one does it, which can spill.
+/// Does what an [`AggregateExec`] does, in one step or in either of two. Where memory does not suffice, that one does it,
+/// which can spill; of two steps the first one gives out what it has and goes on.
 #[derive(Debug)]
 pub(super) struct GroupExec {
     /// What it stands for; holds the input too.
@@ -35,8 +39,15 @@ impl GroupExec {
     pub(super) fn instead_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Self>> {
         let Some(aggregate) = plan.downcast_ref::<AggregateExec>() else { return Ok(None) };
         let by = aggregate.group_expr();
-        let is_plain = matches!(aggregate.mode(), AggregateMode::Single | AggregateMode::SinglePartitioned)
-            && aggregate.input().output_partitioning().partition_count() == 1
+        let is_ours = match aggregate.mode() {
+            AggregateMode::Partial | AggregateMode::Final | AggregateMode::FinalPartitioned => true,
+            // Where memory does not suffice, their input is read again: all of it.
+            AggregateMode::Single | AggregateMode::SinglePartitioned => {
+                aggregate.input().output_partitioning().partition_count() == 1
+            }
+            AggregateMode::PartialReduce => false,
+        };
+        let is_plain = is_ours
             && aggregate.limit_options().is_none()
             && aggregate.dynamic_expressions_produced().is_empty()
             && by.is_single()
@@ -109,18 +120,156 @@ impl ExecutionPlan for GroupExec {
         let aggregate = self.aggregate()?;
         let grouping = Grouping::new(aggregate, self.layout.clone(), &context)?;
         let input = aggregate.input().execute(partition, Arc::clone(&context))?;
-        let (schema, instead) = (self.schema(), Arc::clone(&self.aggregate));
-        let rows = async move {
-            match grouping.all(input).await {
-                Ok(groups) => Ok(groups.batches(context.session_config().batch_size()).boxed()),
-                Err(error) if matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) => {
-                    tracing::debug!(%error, "groups do not fit into memory: with those that spill");
-                    Ok(reset_plan_states(instead)?.execute(partition, context)?.boxed())
-                }
-                Err(error) => Err(error),
+        let rows = context.session_config().batch_size();
+        let instead = Arc::clone(&self.aggregate);
+        let output = match aggregate.mode() {
+            AggregateMode::Partial => {
+                let skipping = Skipping::new(aggregate, &context);
+                states(grouping, input, skipping, rows).boxed()
             }
+            AggregateMode::Final | AggregateMode::FinalPartitioned => {
+                let merged = merged(grouping, input, aggregate.input().schema(), instead, context);
+                stream::once(merged).try_flatten().boxed()
+            }
+            _ => stream::once(whole(grouping, input, instead, partition, context)).try_flatten().boxed(),
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::once(rows).try_flatten())))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), output)))
+    }
+}
+
+type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// Groups all rows, in one step.
+async fn whole(
+    mut grouping: Grouping,
+    mut input: SendableRecordBatchStream,
+    instead: Arc<dyn ExecutionPlan>,
+    partition: usize,
+    context: Arc<TaskContext>,
+) -> Result<Batches> {
+    if grouping.all(&mut input).await? {
+        // The input's own memory is free again before the groups are written out.
+        drop(input);
+        return Ok(grouping.groups()?.batches(context.session_config().batch_size()).boxed());
+    }
+    drop((input, grouping));
+    Ok(reset_plan_states(instead)?.execute(partition, context)?.boxed())
+}
+
+/// Groups rows of states, those of other groupings.
+async fn merged(
+    mut grouping: Grouping,
+    mut input: SendableRecordBatchStream,
+    states: SchemaRef,
+    instead: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+) -> Result<Batches> {
+    let rows = context.session_config().batch_size();
+    if grouping.all(&mut input).await? {
+        drop(input);
+        return Ok(grouping.groups()?.batches(rows).boxed());
+    }
+    // What is grouped by now is as good a part of the input as the rest.
+    let grouped = grouping.states(Arc::clone(&states))?.given_away(rows);
+    let all = RecordBatchStreamAdapter::new(Arc::clone(&states), grouped.chain(input));
+    let given = Given { schema: Arc::clone(&states), rows: Mutex::new(Some(Box::pin(all))) };
+    let given = StreamingTableExec::try_new(states, vec![Arc::new(given)], None, [], false, None)?;
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    Ok(instead.replace_children(vec![Arc::new(given)], options)?.execute(0, context)?.boxed())
+}
+
+/// Rows as the input of an operator, once.
+struct Given {
+    schema: SchemaRef,
+    rows: Mutex<Option<SendableRecordBatchStream>>,
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
+impl PartitionStream for Given {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
+        rows.unwrap_or_else(|| {
+            let none = stream::once(async { internal_err!("the rows were given before") });
+            Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), none))
+        })
+    }
+}
+
+/// When grouping is given up, because rows mostly are groups of their own.
+struct Skipping {
+    /// After so many rows.
+    rows: usize,
+    /// More groups than this share of them.
+    ratio: f64,
+}
+
+impl Skipping {
+    /// By the settings of the session; rows in an order are always grouped.
+    fn new(aggregate: &AggregateExec, context: &TaskContext) -> Option<Self> {
+        let options = &context.session_config().options().execution;
+        (*aggregate.input_order_mode() == InputOrderMode::Linear).then_some(Self {
+            rows: options.skip_partial_aggregation_probe_rows_threshold,
+            ratio: options.skip_partial_aggregation_probe_ratio_threshold,
+        })
+    }
+}
+
+/// Groups rows and gives their states, several of a group where memory does not suffice for all.
+fn states(
+    grouping: Grouping,
+    input: SendableRecordBatchStream,
+    skipping: Option<Skipping>,
+    rows: usize,
+) -> impl Stream<Item = Result<RecordBatch>> {
+    let begin = First { schema: Arc::clone(&grouping.schema), grouping, input, skipping, seen: 0, skips: false };
+    let parts = stream::try_unfold(Some(begin), move |first| async move {
+        let Some(mut first) = first else { return Ok(None) };
+        let (part, more) = first.next(rows).await?;
+        Ok::<_, DataFusionError>(Some((part, more.then_some(first))))
+    });
+    parts.try_flatten()
+}
+
+/// The first of two steps of a grouping.
+struct First {
+    schema: SchemaRef,
+    grouping: Grouping,
+    input: SendableRecordBatchStream,
+    skipping: Option<Skipping>,
+    seen: usize,
+    /// Whether rows go through as they are.
+    skips: bool,
+}
+
+impl First {
+    /// The next states, and whether there may be more.
+    async fn next(&mut self, rows: usize) -> Result<(Batches, bool)> {
+        let mut groups = Vec::new();
+        while let Some(batch) = self.input.next().await {
+            let batch = batch?;
+            if self.skips {
+                let state = self.grouping.states_of(&batch)?;
+                return Ok((stream::once(async { Ok(state) }).boxed(), true));
+            }
+            let fits = self.grouping.add(&batch, &mut groups)?;
+            self.seen += batch.num_rows();
+            if let Some(skipping) = self.skipping.take_if(|skipping| self.seen >= skipping.rows) {
+                self.skips = self.grouping.table.len() as f64 > skipping.ratio * self.seen as f64;
+            }
+            if self.skips || !fits {
+                return Ok((self.grouping.states(Arc::clone(&self.schema))?.batches(rows).boxed(), true));
+            }
+        }
+        Ok((self.grouping.states(Arc::clone(&self.schema))?.batches(rows).boxed(), false))
     }
 }
 
@@ -132,69 +281,129 @@ struct Grouping {
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
     table: GroupTable,
     schema: SchemaRef,
+    /// Whether rows are states.
+    merges: bool,
     memory: MemoryReservation,
 }
 
 impl Grouping {
     fn new(aggregate: &AggregateExec, layout: Layout, context: &TaskContext) -> Result<Self> {
-        let by = aggregate.group_expr().expr().iter().map(|(expr, _)| Arc::clone(expr)).collect();
+        let by: Vec<_> = aggregate.group_expr().expr().iter().map(|(expr, _)| Arc::clone(expr)).collect();
         let accumulators = aggregate.aggr_expr().iter().map(|expr| expr.create_groups_accumulator());
+        let merges = matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned);
+        let filters = aggregate.filter_expr().iter();
         Ok(Self {
+            arguments: aggregate_expressions(aggregate.aggr_expr(), aggregate.mode(), by.len())?,
             by,
-            arguments: aggregate_expressions(aggregate.aggr_expr(), aggregate.mode(), 0)?,
-            filters: aggregate.filter_expr().to_vec(),
+            // States are of rows that were filtered.
+            filters: filters.map(|filter| filter.clone().filter(|_| !merges)).collect(),
             accumulators: accumulators.collect::<Result<_>>()?,
             table: GroupTable::new(layout),
             schema: aggregate.schema(),
+            merges,
             memory: MemoryConsumer::new("GroupExec").register(context.memory_pool()),
         })
     }
 
-    /// Groups all rows.
-    async fn all(mut self, mut input: SendableRecordBatchStream) -> Result<Groups> {
+    /// Groups all rows; whether memory sufficed for them. Where it did not, those up to there are grouped.
+    async fn all(&mut self, input: &mut SendableRecordBatchStream) -> Result<bool> {
         let mut groups = Vec::new();
         while let Some(batch) = input.next().await {
-            self.add(&batch?, &mut groups)?;
+            if !self.add(&batch?, &mut groups)? {
+                return Ok(false);
+            }
         }
-        // The input's own memory is free again before the groups are written out.
-        drop(input);
-        let accumulated = self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All));
-        let accumulated = accumulated.collect::<Result<Vec<ArrayRef>>>()?;
-        let columns = [self.table.into_columns(), accumulated].concat();
-        Ok(Groups { rows: RecordBatch::try_new(self.schema, columns)?, _memory: self.memory })
+        Ok(true)
     }
 
-    fn add(&mut self, batch: &RecordBatch, groups: &mut Vec<usize>) -> Result<()> {
+    /// Groups a batch; whether there was memory for it.
+    fn add(&mut self, batch: &RecordBatch, groups: &mut Vec<usize>) -> Result<bool> {
         let rows = batch.num_rows();
-        let column = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(batch)?.into_array(rows);
-        let keys = self.by.iter().map(column).collect::<Result<Vec<ArrayRef>>>()?;
+        let keys = self.keys(batch)?;
         let values = evaluate_many(&self.arguments, batch)?;
         self.table.groups(&keys, rows, groups)?;
         for ((accumulator, values), filter) in self.accumulators.iter_mut().zip(values).zip(&self.filters) {
-            let filter = filter.as_ref().map(column).transpose()?;
+            if self.merges {
+                accumulator.merge_batch(&values, groups, self.table.len())?;
+                continue;
+            }
+            let filter = filter.as_ref().map(|filter| column(filter, batch)).transpose()?;
             let filter = filter.as_ref().map(|filter| filter.as_boolean());
             accumulator.update_batch(&values, groups, filter, self.table.len())?;
         }
         let accumulated: usize = self.accumulators.iter().map(|accumulator| accumulator.size()).sum();
-        self.memory.try_resize(self.table.size() + accumulated)
+        match self.memory.try_resize(self.table.size() + accumulated) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) => {
+                tracing::debug!(%error, "groups do not fit into memory");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keys(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        self.by.iter().map(|expr| column(expr, batch)).collect()
+    }
+
+    /// What the groups come to.
+    fn groups(mut self) -> Result<Groups> {
+        let accumulated = self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All));
+        let accumulated = accumulated.collect::<Result<Vec<ArrayRef>>>()?;
+        let columns = [self.table.take_columns(), accumulated].concat();
+        Ok(Groups { rows: RecordBatch::try_new(self.schema, columns)?, memory: self.memory })
+    }
+
+    /// The states of the groups, in columns of this schema; none is grouped afterwards.
+    fn states(&mut self, schema: SchemaRef) -> Result<Groups> {
+        let mut columns = self.table.take_columns();
+        for accumulator in &mut self.accumulators {
+            columns.extend(accumulator.state(EmitTo::All)?);
+        }
+        Ok(Groups { rows: RecordBatch::try_new(schema, columns)?, memory: self.memory.take() })
+    }
+
+    /// The states of rows that are groups of their own.
+    fn states_of(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut columns = self.keys(batch)?;
+        let values = evaluate_many(&self.arguments, batch)?;
+        for ((accumulator, values), filter) in self.accumulators.iter().zip(values).zip(&self.filters) {
+            let filter = filter.as_ref().map(|filter| column(filter, batch)).transpose()?;
+            let filter = filter.as_ref().map(|filter| filter.as_boolean());
+            columns.extend(accumulator.convert_to_state(&values, filter)?);
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 }
 
-/// All groups.
+fn column(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef> {
+    expr.evaluate(batch)?.into_array(batch.num_rows())
+}
+
+/// Groups to be given out.
 struct Groups {
     rows: RecordBatch,
-    /// Until they are given out.
-    _memory: MemoryReservation,
+    memory: MemoryReservation,
 }
 
 impl Groups {
-    /// The groups in batches of at most so many rows.
-    fn batches(self, rows: usize) -> impl stream::Stream<Item = Result<RecordBatch>> {
+    /// The groups in batches of at most so many rows. Their memory counts until the last one is given out.
+    fn batches(self, rows: usize) -> impl Stream<Item = Result<RecordBatch>> {
         let all = self.rows.num_rows();
         let batch = move |first: usize| {
-            // All of it, so that the memory counts until the last batch is given out.
             let groups = &self;
             Ok(groups.rows.slice(first, rows.min(all - first)))
+        };
+        stream::iter((0..all).step_by(rows.max(1)).map(batch))
+    }
+
+    /// The same for one who counts the memory of what it is given: it is counted here for the others only.
+    fn given_away(self, rows: usize) -> impl Stream<Item = Result<RecordBatch>> {
+        let (all, bytes) = (self.rows.num_rows(), self.memory.size());
+        let batch = move |first: usize| {
+            let (groups, given) = (&self, rows.min(all - first));
+            groups.memory.resize(bytes / all * (all - first - given));
+            Ok(groups.rows.slice(first, given))
         };
         stream::iter((0..all).step_by(rows.max(1)).map(batch))
     }

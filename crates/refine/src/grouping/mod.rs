@@ -12,12 +12,20 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionContext;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 
 use exec::GroupExec;
 
-/// Groups by the table of keys where all is grouped in one step by one thread.
+/// The same context, for plans that group so.
+pub(crate) fn by_keys(context: &SessionContext) -> SessionContext {
+    let state = SessionStateBuilder::new_from_existing(context.state());
+    SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(GroupByKeys)).build())
+}
+
+/// Groups by the table of keys where keys are of types that it has.
 #[derive(Debug)]
 pub(crate) struct GroupByKeys;
 
@@ -78,12 +86,27 @@ mod tests {
     }
 
     fn context(facts: &[RecordBatch], by_keys: bool, memory: usize) -> SessionContext {
-        let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().expect("a runtime");
         let config = SessionConfig::new().with_target_partitions(1).with_batch_size(1_000);
+        context_of(facts, by_keys, memory, config)
+    }
+
+    /// Two threads, so that groups are made in two steps; in the first one up to this share of groups among rows.
+    fn in_two_steps(facts: &[RecordBatch], by_keys: bool, memory: usize, ratio: f64) -> SessionContext {
+        let mut config = SessionConfig::new().with_target_partitions(2).with_batch_size(1_000);
+        let execution = &mut config.options_mut().execution;
+        execution.skip_partial_aggregation_probe_rows_threshold = 2_000;
+        execution.skip_partial_aggregation_probe_ratio_threshold = ratio;
+        context_of(facts, by_keys, memory, config)
+    }
+
+    fn context_of(facts: &[RecordBatch], by_keys: bool, memory: usize, config: SessionConfig) -> SessionContext {
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().expect("a runtime");
+        let partitions = config.target_partitions();
         let state = SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime);
-        let state = if by_keys { state.with_physical_optimizer_rule(Arc::new(GroupByKeys)) } else { state };
         let context = SessionContext::new_with_state(state.build());
-        let table = MemTable::try_new(facts[0].schema(), vec![facts.to_vec()]).expect("a table");
+        let context = if by_keys { super::by_keys(&context) } else { context };
+        let parts = facts.chunks(facts.len().div_ceil(partitions)).map(<[RecordBatch]>::to_vec).collect();
+        let table = MemTable::try_new(facts[0].schema(), parts).expect("a table");
         context.register_table("facts", Arc::new(table)).expect("registered");
         context
     }
@@ -108,6 +131,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn groups_in_two_steps_are_those_of_datafusion() {
+        for (rows, groups) in [(5_000, 20), (20_000, 9_000)] {
+            let facts = facts(rows, groups);
+            let theirs = context(&facts, false, 1 << 30);
+            // The first step goes on to the end, and is given up as soon as it may be.
+            for ratio in [1.0, 0.0] {
+                let ours = in_two_steps(&facts, true, 1 << 30, ratio);
+                let plan = plan(&ours, GROUPED).await;
+                assert!(plan.contains("GroupExec: mode=Partial") && plan.contains("GroupExec: mode=Final"), "{plan}");
+                let (found, expected) = (answer(&ours, GROUPED).await, answer(&theirs, GROUPED).await);
+                assert_eq!(found, expected, "{rows} rows, {groups} groups, {ratio}");
+            }
+        }
+    }
+
     /// As in a slice, whose filter leaves one value of a key: DataFusion takes its rows for sorted by it.
     #[tokio::test]
     async fn groups_of_rows_in_order_too() {
@@ -128,7 +167,13 @@ mod tests {
         // The keys alone take 9.6 MB.
         let (small, large) = (context(&facts, true, 8 << 20), context(&facts, false, 1 << 30));
         assert!(plan(&small, sql).await.contains("GroupExec"), "or this tests nothing");
-        assert_eq!(answer(&small, sql).await, answer(&large, sql).await);
+        let expected = answer(&large, sql).await;
+        assert_eq!(answer(&small, sql).await, expected);
+        for memory in [8 << 20, 32 << 20] {
+            let small = in_two_steps(&facts, true, memory, 1.0);
+            assert!(plan(&small, sql).await.contains("GroupExec: mode=Final"), "or this tests nothing");
+            assert_eq!(answer(&small, sql).await, expected, "{memory} bytes");
+        }
     }
 
     #[tokio::test]

@@ -205,9 +205,11 @@ impl GroupTable {
         Ok(())
     }
 
-    /// The columns of all groups, in the order of their numbers.
-    pub(super) fn into_columns(self) -> Vec<ArrayRef> {
-        self.layout.columns(&self.keys)
+    /// The columns of all groups, in the order of their numbers; none is there afterwards.
+    pub(super) fn take_columns(&mut self) -> Vec<ArrayRef> {
+        let empty = Self::new(self.layout.clone());
+        let full = std::mem::replace(self, empty);
+        full.layout.columns(&full.keys)
     }
 
     fn group(&mut self, hash: u64, key: Key) -> usize {
@@ -321,7 +323,7 @@ mod tests {
                 prop_assert_eq!(&groups, &numbers);
             }
             prop_assert_eq!(table.len(), first.len());
-            prop_assert_eq!(table.into_columns(), columns(&first));
+            prop_assert_eq!(table.take_columns(), columns(&first));
         }
     }
 
@@ -336,7 +338,7 @@ mod tests {
                 assert_eq!(groups, expected);
             }
         }
-        assert_eq!(table.into_columns(), columns(&rows));
+        assert_eq!(table.take_columns(), columns(&rows));
     }
 
     #[test]
