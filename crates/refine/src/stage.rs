@@ -6,8 +6,10 @@ use arrow::array::BooleanArray;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use store::{
-    CHANGE_TYPE_COLUMN, DataFile, MetadataChange, Snapshot, Staged, Table, TableMeta, TableWriter, WriterOptions,
+    CHANGE_TYPE_COLUMN, DataFile, MetadataChange, Snapshot, Spliced, Staged, Table, TableMeta, TableWriter,
+    WriterOptions,
 };
 
 use crate::Result;
@@ -103,6 +105,25 @@ impl Stage {
             return Ok(());
         }
         Ok(self.writer.write(batch).await?)
+    }
+
+    /// What stays of a file, for [`Self::keep_spliced`]: the rows of which `goes` does not say that they go, by `columns` of
+    /// them. Without it, the rows are to be read and kept.
+    pub(crate) fn without<F>(
+        &self,
+        file: &Arc<DataFile>,
+        columns: &[String],
+        goes: F,
+    ) -> impl Future<Output = store::Result<Option<Spliced>>> + Send + use<F>
+    where
+        F: Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError> + Send + 'static,
+    {
+        self.writer.without(file, columns, goes)
+    }
+
+    /// Writes what stays of a file that is replaced.
+    pub(crate) async fn keep_spliced(&mut self, file: &DataFile, spliced: Spliced) -> Result<()> {
+        Ok(self.writer.append(file, spliced).await?)
     }
 
     /// Notes rows that go. The files that held them must be given to [`Self::replace`].

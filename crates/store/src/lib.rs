@@ -68,4 +68,4 @@ pub use runs::{LastRun, Run, newest_runs};
 pub use snapshot::Snapshot;
 pub use storage::{DurableStore, LocalStore, open_bucket};
 pub use table::Table;
-pub use writer::{CHANGE_TYPE_COLUMN, Staged, TableWriter, WriterOptions, by_partition};
+pub use writer::{CHANGE_TYPE_COLUMN, Spliced, Staged, TableWriter, WriterOptions, by_partition};

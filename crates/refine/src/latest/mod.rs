@@ -20,21 +20,26 @@ mod late;
 mod recent;
 mod resolve;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
+use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use schema::{Kept, TableName};
 use store::{DataFile, Snapshot};
 
-use crate::diff::{Diff, Gone, Part, no_content, rounds};
+use crate::diff::{self, Diff, Part, no_content, rounds};
 use crate::job::{Input, Job, Mode};
-use crate::keys::{hash_rows, pick};
+use crate::keys::{hash_rows, pick, places};
 use crate::plan::LoadedFeed;
 use crate::recompute::{date_column, stored_files};
 use crate::stage::{Stage, split};
@@ -116,7 +121,7 @@ async fn rebuild(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
     let files = stored_files(job, part.filter.as_ref())?;
     let rounds = rounds(job, &files);
     let context = job.context([]).await?;
-    let mut gone = Gone::default();
+    let mut gone = diff::Gone::default();
     let mut rows = 0;
     for index in 0..rounds {
         let mut diff = Diff::load(job, &context, part.clone(), files.clone(), (index, rounds)).await?;
@@ -213,26 +218,88 @@ impl Rewrites {
     }
 
     async fn run(self, job: &Job<'_>, stage: &mut Stage) -> Result<()> {
-        let gone = Arc::new(self.gone);
+        let gone = Gone::new(self.gone, &job.columns());
         let context = job.context([]).await?;
-        let files: Vec<Arc<DataFile>> = self.files.into_values().collect();
         // Without partitions one after the other, so that rows stay in the order in which statistics tell them apart.
         let at_a_time = if job.model.model.partition_by.is_empty() { 1 } else { REWRITTEN };
-        for files in files.chunks(at_a_time) {
-            let frame = job.stored(&context, files.to_vec(), None)?;
-            let gone = Arc::clone(&gone);
-            let work = move |batch: RecordBatch| {
-                let mut kept = batch;
-                for (entity, keys) in gone.iter() {
-                    let hashes = hash_rows(&pick(&kept, entity), kept.num_rows())?;
-                    let keep: BooleanArray = hashes.iter().map(|hash| Some(!keys.contains(hash))).collect();
-                    kept = split(&kept, &keep)?.0;
+        let threads = job.env.factory.options().threads.max(1);
+        let mut files = self.files.into_values();
+        let mut ahead = FuturesOrdered::new();
+        let mut whole = Vec::new();
+        loop {
+            while ahead.len() < threads
+                && let Some(file) = files.next()
+            {
+                let spliced = stage.without(&file, &gone.columns, gone.goes());
+                ahead.push_back(async move { (file, spliced.await) });
+            }
+            let Some((file, spliced)) = ahead.next().await else { break };
+            match spliced? {
+                Some(spliced) => {
+                    stage.keep_spliced(&file, spliced).await?;
+                    stage.replace(file);
                 }
-                Ok(kept)
-            };
-            stream::each(frame, work, async |kept| stage.keep(kept).await).await?;
-            files.iter().for_each(|file| stage.replace(Arc::clone(file)));
+                None => whole.push(file),
+            }
+            if whole.len() >= at_a_time {
+                gone.rewrite(job, &context, std::mem::take(&mut whole), stage).await?;
+            }
         }
+        gone.rewrite(job, &context, whole, stage).await
+    }
+}
+
+/// Entities that go.
+struct Gone {
+    /// The columns that say which entity a row is of.
+    columns: Vec<String>,
+    /// Hashes of entities, with the places in `columns` of those that they are of.
+    keys: Arc<Vec<(Vec<usize>, HashSet<u128>)>>,
+}
+
+impl Gone {
+    /// Entities by the places of their columns among the table's.
+    fn new(keys: BTreeMap<Vec<usize>, HashSet<u128>>, table: &Schema) -> Self {
+        let all: BTreeSet<usize> = keys.keys().flatten().copied().collect();
+        let columns = all.iter().map(|place| table.field(*place).name().clone()).collect();
+        let among = |place: usize| all.range(..place).count();
+        let keys = keys.into_iter().map(|(entity, keys)| (entity.into_iter().map(among).collect(), keys));
+        Self { columns, keys: Arc::new(keys.collect()) }
+    }
+
+    /// Says of rows, by the columns, whether they go.
+    fn goes(&self) -> impl Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError> + Send + Sync + 'static {
+        let keys = Arc::clone(&self.keys);
+        move |batch| {
+            let mut goes = vec![false; batch.num_rows()];
+            for (entity, keys) in keys.iter() {
+                let hashes = hash_rows(&pick(batch, entity), batch.num_rows());
+                let hashes = hashes.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+                goes.iter_mut().zip(hashes).for_each(|(goes, hash)| *goes |= keys.contains(&hash));
+            }
+            Ok(goes.into())
+        }
+    }
+
+    /// Reads files and writes the rows that stay.
+    async fn rewrite(
+        &self,
+        job: &Job<'_>,
+        context: &SessionContext,
+        files: Vec<Arc<DataFile>>,
+        stage: &mut Stage,
+    ) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let (columns, goes) = (places(&job.columns(), &self.columns)?, self.goes());
+        let work = move |batch: RecordBatch| {
+            let goes = goes(&batch.project(&columns)?)?;
+            Ok(split(&batch, &goes)?.1)
+        };
+        let frame = job.stored(context, files.clone(), None)?;
+        stream::each(frame, work, async |kept| stage.keep(kept).await).await?;
+        files.into_iter().for_each(|file| stage.replace(file));
         Ok(())
     }
 }

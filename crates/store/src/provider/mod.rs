@@ -170,7 +170,7 @@ impl LakeFiles {
 }
 
 /// A partition value in the type of its column; what cannot be read is null.
-fn partition_scalar(kind: &DataType, value: Option<&str>) -> ScalarValue {
+pub(crate) fn partition_scalar(kind: &DataType, value: Option<&str>) -> ScalarValue {
     let null = || ScalarValue::try_from(kind).unwrap_or(ScalarValue::Null);
     let Some(text) = value else { return null() };
     match kind {

@@ -1,16 +1,19 @@
 //! Encodes row groups.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnPath, TypePtr};
 
 use super::CHANGE_TYPE_COLUMN;
@@ -48,14 +51,50 @@ pub(crate) struct Layout {
 #[derive(Debug)]
 pub(crate) struct RowGroup {
     pub rows: u64,
-    pub chunks: Vec<ArrowColumnChunk>,
+    pub chunks: Vec<Chunk>,
     /// Encoded bytes.
     pub bytes: u64,
+}
+
+/// An encoded column of a row group.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// Of rows that were encoded here.
+    Encoded(ArrowColumnChunk),
+    /// Of pages that were taken over, from the place 0 on.
+    Spliced { bytes: Bytes, close: Box<ColumnCloseResult> },
+}
+
+impl Chunk {
+    /// What is said of the chunk.
+    pub fn close(&self) -> &ColumnCloseResult {
+        match self {
+            Self::Encoded(chunk) => chunk.close(),
+            Self::Spliced { close, .. } => close,
+        }
+    }
+
+    /// Appends it to a row group.
+    pub fn append_to<W: Write + Send>(self, writer: &mut SerializedRowGroupWriter<'_, W>) -> Result<(), ParquetError> {
+        match self {
+            Self::Encoded(chunk) => chunk.append_to_row_group(writer),
+            Self::Spliced { bytes, close } => writer.append_column(&bytes, *close),
+        }
+    }
 }
 
 impl Layout {
     /// The layout for a table's files, with encodings that suit the first rows.
     pub fn new(meta: &TableMeta, change_data: bool, sample: &[RecordBatch]) -> Result<Self> {
+        Self::build(meta, change_data, sample, true)
+    }
+
+    /// The layout for pages that come into chunks with dictionaries of other rows.
+    pub fn without_dictionaries(meta: &TableMeta) -> Result<Self> {
+        Self::build(meta, false, &[], false)
+    }
+
+    fn build(meta: &TableMeta, change_data: bool, sample: &[RecordBatch], dictionaries: bool) -> Result<Self> {
         let failed = |e: ParquetError| StoreError::parquet(format!("lay out files of {}", meta.table), e);
         let mut fields: Vec<_> = meta.file_schema.fields().iter().cloned().collect();
         if change_data {
@@ -67,6 +106,7 @@ impl Layout {
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_created_by(CREATED_BY.to_owned())
+            .set_dictionary_enabled(dictionaries)
             .set_statistics_truncate_length(Some(BOUND_BYTES))
             .set_column_index_truncate_length(Some(BOUND_BYTES))
             .set_write_batch_size(PAGE_ROWS)
@@ -103,7 +143,8 @@ impl Layout {
             }
             next += leaves_of_column;
         }
-        let chunks = writers.into_iter().map(|writer| writer.close()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let chunks = writers.into_iter().map(|writer| writer.close().map(Chunk::Encoded));
+        let chunks = chunks.collect::<Result<Vec<Chunk>, _>>().map_err(failed)?;
         let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         Ok(RowGroup { rows, chunks, bytes })

@@ -139,7 +139,7 @@ impl OpenFile {
         self.bytes += row_group.bytes;
         let append = |writer: &mut SerializedFileWriter<Pieces>| {
             let mut open = writer.next_row_group()?;
-            row_group.chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut open))?;
+            row_group.chunks.into_iter().try_for_each(|chunk| chunk.append_to(&mut open))?;
             open.close()?;
             writer.flush()?;
             Ok(())

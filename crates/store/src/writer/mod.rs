@@ -7,13 +7,16 @@ mod adapt;
 mod encode;
 mod file;
 mod path;
+mod splice;
 mod split;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::error::ArrowError;
+use object_store::ObjectStoreExt;
 use tokio::sync::Semaphore;
 
 use crate::error::{Result, StoreError};
@@ -24,11 +27,15 @@ use crate::meta::TableMeta;
 use self::encode::{Layout, RowGroup};
 use self::file::OpenFile;
 pub(crate) use self::path::{in_lake, named_at};
+pub use self::splice::Spliced;
 pub use self::split::by_partition;
 
 /// The column of change data that says what happened to a row: `insert`, `delete`, `update_preimage`,
 /// `update_postimage`. Utf8.
 pub const CHANGE_TYPE_COLUMN: &str = "_change_type";
+
+/// Files up to this size are taken into memory to be written again without some of their rows.
+const SPLICED_BYTES: u64 = 64 << 20;
 
 /// How files are written.
 #[derive(Clone, Debug)]
@@ -202,6 +209,62 @@ impl TableWriter {
         Ok(())
     }
 
+    /// A file of the table without the rows that `goes` says, which sees `columns` of all of them. Where only some pages of
+    /// it lose rows, the others are copied and not encoded again. `None`: it is not to be had so, and its rows are to be
+    /// written as any others. To be given to [`Self::append`].
+    ///
+    /// # Errors
+    /// When the file cannot be read, or `goes` fails.
+    pub fn without<F>(
+        &self,
+        file: &Arc<DataFile>,
+        columns: &[String],
+        goes: F,
+    ) -> impl Future<Output = Result<Option<Spliced>>> + Send + use<F>
+    where
+        F: Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError> + Send + 'static,
+    {
+        let (lake, meta, file) = (self.lake.clone(), Arc::clone(&self.meta), Arc::clone(file));
+        let (columns, group_rows) = (columns.to_vec(), self.options.row_group_rows);
+        async move {
+            if file.size > SPLICED_BYTES {
+                return Ok(None);
+            }
+            let location = in_lake(&crate::log::table_root(&meta.table), &file.path);
+            let failed = |e| StoreError::storage("read", &location, e);
+            let bytes = lake.store().get(&location).await.map_err(failed)?.bytes().await.map_err(failed)?;
+            let path = location.to_string();
+            let spliced = on_worker(move || splice::without(&meta, &file, bytes, &columns, &goes, group_rows)).await?;
+            spliced.map_err(|e| StoreError::parquet(format!("take rows out of {path}"), e))
+        }
+    }
+
+    /// Writes what is left of a file of the table, in its partition.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn append(&mut self, file: &DataFile, spliced: Spliced) -> Result<()> {
+        if spliced.rows() == 0 {
+            return Ok(());
+        }
+        let partition = Arc::new((Kind::Data, file.partition_values.clone()));
+        self.seal(&partition).await?;
+        self.rows += spliced.rows();
+        let sink = self.sinks.entry(Arc::clone(&partition)).or_default();
+        if sink.files.back().is_none_or(|file| file.bytes() >= self.options.target_file_bytes) {
+            let path = self.names.next(&self.meta, &partition);
+            sink.files.push_back(OpenFile::new(&self.lake, &self.meta, path, Arc::clone(&spliced.layout))?);
+        }
+        let open = sink.files.back_mut().expect("one was pushed where there was none");
+        for group in spliced.groups {
+            let bytes = usize::try_from(group.bytes).unwrap_or(usize::MAX);
+            open.expect(tokio::spawn(async { Ok(group) }));
+            self.in_flight.push_back((Arc::clone(&partition), bytes));
+            self.in_flight_bytes += bytes;
+        }
+        self.make_room().await
+    }
+
     /// Rows of data files written so far.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -266,6 +329,11 @@ impl TableWriter {
         file.expect(tokio::spawn(encode_on_worker(file.layout().clone(), batches)));
         self.in_flight.push_back((partition.clone(), bytes));
         self.in_flight_bytes += bytes;
+        self.make_room().await
+    }
+
+    /// Waits while too many row groups are in flight.
+    async fn make_room(&mut self) -> Result<()> {
         // Two row groups a thread: one at work, one waiting, so that no thread idles while the next one is collected.
         while self.in_flight.len() > self.threads * 2 || self.in_flight_bytes > self.options.memory_bytes {
             self.append_oldest().await?;
@@ -370,7 +438,7 @@ impl TableWriter {
         }
         for (_, file) in self.finished {
             let path = in_lake(&root, &file.path);
-            if let Err(error) = object_store::ObjectStoreExt::delete(self.lake.store().as_ref(), &path).await {
+            if let Err(error) = self.lake.store().delete(&path).await {
                 tracing::debug!(%path, %error, "an unneeded file stays until vacuum");
             }
         }
@@ -388,11 +456,16 @@ async fn next_chunk<T>(stream: &mut (impl futures::Stream<Item = T> + Unpin), si
 }
 
 async fn encode_on_worker(layout: Arc<Layout>, batches: Vec<RecordBatch>) -> Result<RowGroup> {
+    on_worker(move || layout.encode(&batches)).await?
+}
+
+/// Does something that takes a core for a while.
+async fn on_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let permit = encoders().clone().acquire_owned().await.map_err(|e| StoreError::Worker(e.to_string()))?;
     let worker = tokio::task::spawn_blocking(move || {
-        let encoded = layout.encode(&batches);
+        let done = work();
         drop(permit);
-        encoded
+        done
     });
-    worker.await.map_err(|e| StoreError::Worker(e.to_string()))?
+    worker.await.map_err(|e| StoreError::Worker(e.to_string()))
 }

@@ -11,5 +11,6 @@ mod interop;
 mod model;
 mod power;
 mod s3;
+mod splice;
 mod support;
 mod upkeep;

@@ -1,0 +1,505 @@
+//! A file again without some of its rows, page by page.
+//!
+//! A correction takes a row from a file of thousands. Decoding and encoding all others is nearly all that it costs, so only
+//! pages that lose rows are encoded again; the others are copied as they are, with the dictionary of their column chunk.
+//! Pages that are encoded again have no dictionary, because a chunk has but one. Chunks with pages of both kinds are what
+//! any writer makes whose dictionary grew too large.
+//!
+//! Where pages begin and end, and what is in them, say the offset index and the column index of the file (Parquet format,
+//! page index). Files without them, with other columns than the table has now, or with lists, are not written so.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+};
+use parquet::basic::Encoding;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageIndexPolicy, RowGroupMetaDataPtr,
+};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::offset_index::PageLocation;
+use parquet::file::statistics::{Statistics, ValueStatistics};
+use parquet::file::writer::SerializedFileWriter;
+
+use super::encode::{Chunk, Layout, RowGroup};
+use crate::error::StoreError;
+use crate::file::DataFile;
+use crate::meta::TableMeta;
+use crate::provider::partition_scalar;
+
+/// Rows of keys that are looked at at a time.
+const BATCH_ROWS: usize = 8192;
+
+/// Row groups beyond those that a file of its rows needs, from which on they are put together again.
+const SMALL_GROUPS: usize = 8;
+
+/// The row groups of a file without some rows, to be appended to another file.
+#[derive(Debug)]
+pub struct Spliced {
+    pub(super) layout: Arc<Layout>,
+    pub(super) groups: Vec<RowGroup>,
+}
+
+impl Spliced {
+    /// Rows that are left.
+    pub fn rows(&self) -> u64 {
+        self.groups.iter().map(|group| group.rows).sum()
+    }
+}
+
+/// A file in memory.
+struct Source {
+    bytes: Bytes,
+    metadata: ArrowReaderMetadata,
+}
+
+/// Takes the rows out of a file that `goes` says of its rows' `columns`; `None` where the file cannot be written so, or where
+/// encoding it whole is as good.
+pub(super) fn without(
+    meta: &TableMeta,
+    file: &DataFile,
+    bytes: Bytes,
+    columns: &[String],
+    goes: &dyn Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError>,
+    group_rows: usize,
+) -> Result<Option<Spliced>> {
+    let failed = |error: StoreError| ParquetError::External(Box::new(error));
+    let plain = Layout::without_dictionaries(meta).map_err(failed)?;
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+    let Ok(metadata) = ArrowReaderMetadata::load(&bytes, options.with_schema(Arc::clone(&meta.file_schema))) else {
+        return Ok(None);
+    };
+    let source = Source { bytes, metadata };
+    if !source.is_fit(&plain, group_rows) {
+        return Ok(None);
+    }
+    let mut groups = Vec::new();
+    let mut layout = None;
+    for group in 0..source.metadata.metadata().num_row_groups() {
+        let gone = source.gone(meta, file, group, columns, goes)?;
+        if gone.len() == source.group_rows(group) {
+            continue;
+        }
+        let Some(windows) = source.windows(group, &gone) else { return Ok(None) };
+        if layout.is_none() {
+            // By rows of this file, for those that are appended later.
+            let sample = source.rows(group, 0..source.group_rows(group).min(BATCH_ROWS / 4), &[])?;
+            layout = Some(Arc::new(Layout::new(meta, false, &sample).map_err(failed)?));
+        }
+        groups.push(source.spliced(group, &gone, &windows, &plain)?);
+    }
+    let layout = match layout {
+        Some(layout) => layout,
+        None => Arc::new(Layout::new(meta, false, &[]).map_err(failed)?),
+    };
+    Ok(Some(Spliced { layout, groups }))
+}
+
+impl Source {
+    /// Whether pages of the file can be taken over into files of this layout.
+    fn is_fit(&self, layout: &Layout, group_rows: usize) -> bool {
+        let metadata = self.metadata.metadata();
+        let schema = metadata.file_metadata().schema_descr();
+        let rows = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or(usize::MAX);
+        *schema.root_schema() == *layout.root
+            && schema.columns().iter().all(|column| column.max_rep_level() == 0)
+            && metadata.offset_index().is_some()
+            && metadata.column_index().is_some()
+            && metadata.num_row_groups() <= rows.div_ceil(group_rows.max(1)) + SMALL_GROUPS
+    }
+
+    fn group_rows(&self, group: usize) -> usize {
+        usize::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
+    }
+
+    fn leaves(&self) -> usize {
+        self.metadata.metadata().file_metadata().schema_descr().num_columns()
+    }
+
+    fn pages(&self, group: usize, leaf: usize) -> &[PageLocation] {
+        let index = self.metadata.metadata().offset_index();
+        index.map_or(&[], |index| index[group][leaf].page_locations().as_slice())
+    }
+
+    /// The rows of a page, within its row group.
+    fn page_rows(&self, group: usize, pages: &[PageLocation], page: usize) -> Range<usize> {
+        let first = |page: &PageLocation| usize::try_from(page.first_row_index).unwrap_or(0);
+        first(&pages[page])..pages.get(page + 1).map_or(self.group_rows(group), first)
+    }
+
+    /// The places of the rows that go, within their row group.
+    fn gone(
+        &self,
+        meta: &TableMeta,
+        file: &DataFile,
+        group: usize,
+        columns: &[String],
+        goes: &dyn Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError>,
+    ) -> Result<Vec<usize>> {
+        let roots = columns.iter().filter_map(|name| meta.file_schema.index_of(name).ok());
+        let schema = self.metadata.metadata().file_metadata().schema_descr();
+        let reader = self.reader(group, BATCH_ROWS)?.with_projection(ProjectionMask::roots(schema, roots));
+        let (mut gone, mut first) = (Vec::new(), 0);
+        for batch in reader.build()? {
+            let batch = in_order(meta, file, columns, &batch?)?;
+            let goes = goes(&batch)?;
+            gone.extend(goes.iter().enumerate().filter(|(_, goes)| *goes == Some(true)).map(|(row, _)| first + row));
+            first += batch.num_rows();
+        }
+        Ok(gone)
+    }
+
+    /// The rows that have to be encoded again: whole pages of each column. `None` where they are most of the row group.
+    fn windows(&self, group: usize, gone: &[usize]) -> Option<Vec<Range<usize>>> {
+        let mut windows: Vec<Range<usize>> = Vec::new();
+        for &row in gone {
+            if windows.last().is_some_and(|window| window.contains(&row)) {
+                continue;
+            }
+            let mut window = row..row + 1;
+            loop {
+                let wider =
+                    (0..self.leaves()).fold(window.clone(), |window, leaf| self.whole_pages(group, leaf, window));
+                if wider == window {
+                    break;
+                }
+                window = wider;
+            }
+            match windows.last_mut().filter(|last| last.end > window.start) {
+                Some(last) => *last = last.start.min(window.start)..last.end.max(window.end),
+                None => windows.push(window),
+            }
+        }
+        let encoded: usize = windows.iter().map(ExactSizeIterator::len).sum();
+        (2 * encoded <= self.group_rows(group)).then_some(windows)
+    }
+
+    /// The window as wide as the pages of a column that it has rows of.
+    fn whole_pages(&self, group: usize, leaf: usize, window: Range<usize>) -> Range<usize> {
+        let pages = self.pages(group, leaf);
+        let page_of = |row: usize| pages.partition_point(|page| page.first_row_index <= row as i64).saturating_sub(1);
+        let (first, last) = (page_of(window.start), page_of(window.end - 1));
+        self.page_rows(group, pages, first).start..self.page_rows(group, pages, last).end
+    }
+
+    fn reader(&self, group: usize, rows: usize) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
+        Ok(reader.with_row_groups(vec![group]).with_batch_size(rows.max(1)))
+    }
+
+    /// Rows of a row group, without those that are gone.
+    fn rows(&self, group: usize, window: Range<usize>, gone: &[usize]) -> Result<Vec<RecordBatch>> {
+        let mut kept = Vec::new();
+        let mut first = window.start;
+        for &row in gone.iter().filter(|row| window.contains(row)).chain([&window.end]) {
+            if first < row {
+                kept.push(first..row);
+            }
+            first = row + 1;
+        }
+        let selection = RowSelection::from_consecutive_ranges(kept.into_iter(), self.group_rows(group));
+        let reader: ParquetRecordBatchReader =
+            self.reader(group, window.len())?.with_row_selection(selection).build()?;
+        Ok(reader.collect::<std::result::Result<Vec<RecordBatch>, ArrowError>>()?)
+    }
+
+    /// A row group without the rows that are gone, of which there are others.
+    fn spliced(&self, group: usize, gone: &[usize], windows: &[Range<usize>], plain: &Layout) -> Result<RowGroup> {
+        let rows = self.group_rows(group) - gone.len();
+        let part = |window: &Range<usize>| Part::of(window.clone(), &self.rows(group, window.clone(), gone)?, plain);
+        let parts = windows.iter().map(part).collect::<Result<Vec<Part>>>()?;
+        let chunks = (0..self.leaves()).map(|leaf| self.chunk(group, leaf, &parts, rows));
+        let chunks = chunks.collect::<Result<Vec<Chunk>>>()?;
+        let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
+        Ok(RowGroup { rows: rows as u64, chunks, bytes })
+    }
+
+    /// A column chunk in which the pages of each part take the place of those that it stands for.
+    fn chunk(&self, group: usize, leaf: usize, parts: &[Part], rows: usize) -> Result<Chunk> {
+        let metadata = self.metadata.metadata();
+        let chunk = metadata.row_group(group).column(leaf);
+        let index = metadata.column_index().map_or(&ColumnIndexMetaData::NONE, |index| &index[group][leaf]);
+        let pages = self.pages(group, leaf);
+        let mut made = Made::new(chunk, metadata.row_group(group).column(leaf).compressed_size());
+        if let (Some(_), Some(first)) = (chunk.dictionary_page_offset(), pages.first()) {
+            made.dictionary(&self.bytes[place(chunk.byte_range().0)?..place(first.offset)?])?;
+        }
+        let mut encodings: Vec<Encoding> = chunk.encodings().collect();
+        for (number, page) in pages.iter().enumerate() {
+            let of_page = self.page_rows(group, pages, number);
+            match parts.iter().find(|part| part.window.contains(&of_page.start)) {
+                None => made.page(located(&self.bytes, page.offset, page)?, of_page.len(), entry(index, number))?,
+                Some(part) if part.window.start == of_page.start => {
+                    if let Some(again) = part.leaves.get(leaf) {
+                        again.pages(&part.bytes, part.rows, &mut made)?;
+                        encodings.extend(&again.encodings);
+                    }
+                }
+                // The part has it.
+                Some(_) => {}
+            }
+        }
+        encodings.sort_unstable();
+        encodings.dedup();
+        made.close(chunk, encodings, rows, parts.is_empty())
+    }
+}
+
+/// Rows that were encoded again.
+struct Part {
+    /// The rows that it stands for.
+    window: Range<usize>,
+    /// Those that are left of them.
+    rows: usize,
+    bytes: Bytes,
+    /// None where no row is left.
+    leaves: Vec<Again>,
+}
+
+/// A column of such rows.
+struct Again {
+    /// Where its pages are, in the bytes of the part.
+    locations: Vec<(usize, PageLocation)>,
+    index: ColumnIndexMetaData,
+    encodings: Vec<Encoding>,
+}
+
+impl Part {
+    fn of(window: Range<usize>, batches: &[RecordBatch], layout: &Layout) -> Result<Self> {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        if rows == 0 {
+            return Ok(Self { window, rows, bytes: Bytes::new(), leaves: Vec::new() });
+        }
+        let group = layout.encode(batches).map_err(|e| ParquetError::External(Box::new(e)))?;
+        let mut file = SerializedFileWriter::new(Vec::new(), layout.root.clone(), layout.properties.clone())?;
+        let mut open = file.next_row_group()?;
+        let mut closed = Vec::new();
+        for chunk in group.chunks {
+            let close = chunk.close();
+            let locations = close.offset_index.as_ref().map(|index| index.page_locations().clone());
+            let index = close.column_index.clone().unwrap_or(ColumnIndexMetaData::NONE);
+            closed.push((close.metadata.data_page_offset(), locations.unwrap_or_default(), index));
+            chunk.append_to(&mut open)?;
+        }
+        let written: RowGroupMetaDataPtr = open.close()?;
+        let leaves = closed.into_iter().zip(written.columns()).map(|((first, locations, index), chunk)| {
+            // Offsets are those before the chunk had its place in the file.
+            let begin = chunk.byte_range().0;
+            let located = |page: PageLocation| Ok((place(begin)? + place(page.offset - first)?, page));
+            let locations = locations.into_iter().map(located).collect::<Result<Vec<_>>>()?;
+            Ok(Again { locations, index, encodings: chunk.encodings().collect() })
+        });
+        let leaves = leaves.collect::<Result<Vec<Again>>>()?;
+        Ok(Self { window, rows, bytes: file.into_inner()?.into(), leaves })
+    }
+}
+
+impl Again {
+    /// Adds its pages to a chunk.
+    fn pages(&self, bytes: &Bytes, rows: usize, made: &mut Made) -> Result<()> {
+        for (number, (at, page)) in self.locations.iter().enumerate() {
+            let next = self.locations.get(number + 1).map_or(rows as i64, |(_, next)| next.first_row_index);
+            let of_page = place(next - page.first_row_index)?;
+            made.page(located(bytes, *at as i64, page)?, of_page, entry(&self.index, number))?;
+        }
+        Ok(())
+    }
+}
+
+/// A column chunk that is put together.
+struct Made {
+    bytes: Vec<u8>,
+    has_dictionary: bool,
+    data_offset: i64,
+    uncompressed: i64,
+    offsets: OffsetIndexBuilder,
+    index: ColumnIndexBuilder,
+    nulls: Option<u64>,
+}
+
+/// What the column index says of a page: whether all of it is null, the bounds, and the number of nulls.
+type Entry = (bool, Vec<u8>, Vec<u8>, i64);
+
+impl Made {
+    fn new(chunk: &ColumnChunkMetaData, size: i64) -> Self {
+        Self {
+            bytes: Vec::with_capacity(place(size).unwrap_or(0)),
+            has_dictionary: false,
+            data_offset: 0,
+            uncompressed: 0,
+            offsets: OffsetIndexBuilder::new(),
+            index: ColumnIndexBuilder::new(chunk.column_type()),
+            nulls: Some(0),
+        }
+    }
+
+    fn dictionary(&mut self, page: &[u8]) -> Result<()> {
+        self.uncompressed += uncompressed(page)?;
+        self.bytes.extend_from_slice(page);
+        self.has_dictionary = true;
+        self.data_offset = self.bytes.len() as i64;
+        Ok(())
+    }
+
+    fn page(&mut self, page: &[u8], rows: usize, entry: Option<Entry>) -> Result<()> {
+        self.uncompressed += uncompressed(page)?;
+        let size = i32::try_from(page.len()).map_err(|e| ParquetError::General(format!("a page of {e}")))?;
+        self.offsets.append_offset_and_size(self.bytes.len() as i64, size);
+        self.offsets.append_row_count(rows as i64);
+        self.bytes.extend_from_slice(page);
+        match entry {
+            Some((is_null, min, max, nulls)) => {
+                self.index.append(is_null, min, max, nulls);
+                self.nulls = self.nulls.map(|before| before + nulls.unsigned_abs());
+            }
+            None => {
+                self.index.to_invalid();
+                self.nulls = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it. Bounds are those of the `chunk` that it was made of: they hold, but need not be reached any more, unless it is
+    /// a copy.
+    fn close(self, chunk: &ColumnChunkMetaData, encodings: Vec<Encoding>, rows: usize, is_copy: bool) -> Result<Chunk> {
+        let metadata = ColumnChunkMetaData::builder(chunk.column_descr_ptr())
+            .set_compression_codec(chunk.compression_codec())
+            .set_encodings(encodings)
+            .set_num_values(rows as i64)
+            .set_total_compressed_size(self.bytes.len() as i64)
+            .set_total_uncompressed_size(self.uncompressed)
+            .set_dictionary_page_offset(self.has_dictionary.then_some(0))
+            .set_data_page_offset(self.data_offset);
+        let statistics =
+            chunk.statistics().map(|known| if is_copy { known.clone() } else { bounds(known, self.nulls) });
+        let metadata = match statistics {
+            Some(statistics) => metadata.set_statistics(statistics).build()?,
+            None => metadata.build()?,
+        };
+        let column_index = if self.index.valid() { Some(self.index.build()?) } else { None };
+        let close = ColumnCloseResult {
+            bytes_written: self.bytes.len() as u64,
+            rows_written: rows as u64,
+            metadata,
+            bloom_filter: None,
+            column_index,
+            offset_index: Some(self.offsets.build()),
+        };
+        Ok(Chunk::Spliced { bytes: self.bytes.into(), close: Box::new(close) })
+    }
+}
+
+/// The bytes of a page, header and all.
+fn located<'a>(bytes: &'a Bytes, at: i64, page: &PageLocation) -> Result<&'a [u8]> {
+    let (at, size) = (place(at)?, place(page.compressed_page_size)?);
+    bytes.get(at..at + size).ok_or_else(|| ParquetError::EOF(format!("a page at {at} of {size} bytes")))
+}
+
+fn place(offset: impl TryInto<usize>) -> Result<usize> {
+    offset.try_into().map_err(|_| ParquetError::General("an offset that is none".to_owned()))
+}
+
+/// What the column index says of a page, if it says anything.
+fn entry(index: &ColumnIndexMetaData, page: usize) -> Option<Entry> {
+    let is_null = !matches!(index, ColumnIndexMetaData::NONE) && index.is_null_page(page);
+    let bounds = |bounds: Option<(Vec<u8>, Vec<u8>)>| if is_null { Some(Default::default()) } else { bounds };
+    macro_rules! fixed {
+        ($index:expr) => {
+            $index
+                .min_value(page)
+                .zip($index.max_value(page))
+                .map(|(a, b)| (a.to_le_bytes().into(), b.to_le_bytes().into()))
+        };
+    }
+    let bytes = |bytes: &[u8]| bytes.to_vec();
+    let (min, max) = bounds(match index {
+        ColumnIndexMetaData::NONE | ColumnIndexMetaData::INT96(_) => return None,
+        ColumnIndexMetaData::BOOLEAN(index) => {
+            index.min_value(page).zip(index.max_value(page)).map(|(a, b)| (vec![(*a).into()], vec![(*b).into()]))
+        }
+        ColumnIndexMetaData::INT32(index) => fixed!(index),
+        ColumnIndexMetaData::INT64(index) => fixed!(index),
+        ColumnIndexMetaData::FLOAT(index) => fixed!(index),
+        ColumnIndexMetaData::DOUBLE(index) => fixed!(index),
+        ColumnIndexMetaData::BYTE_ARRAY(index) | ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index) => {
+            index.min_value(page).zip(index.max_value(page)).map(|(a, b)| (bytes(a), bytes(b)))
+        }
+    })?;
+    Some((is_null, min, max, index.null_count(page)?))
+}
+
+/// The same bounds for fewer rows.
+fn bounds(known: &Statistics, nulls: Option<u64>) -> Statistics {
+    macro_rules! of {
+        ($kind:ident, $known:expr) => {
+            Statistics::$kind(
+                ValueStatistics::new($known.min_opt().cloned(), $known.max_opt().cloned(), None, nulls, false)
+                    .with_min_is_exact(false)
+                    .with_max_is_exact(false),
+            )
+        };
+    }
+    match known {
+        Statistics::Boolean(known) => of!(Boolean, known),
+        Statistics::Int32(known) => of!(Int32, known),
+        Statistics::Int64(known) => of!(Int64, known),
+        Statistics::Int96(known) => of!(Int96, known),
+        Statistics::Float(known) => of!(Float, known),
+        Statistics::Double(known) => of!(Double, known),
+        Statistics::ByteArray(known) => of!(ByteArray, known),
+        Statistics::FixedLenByteArray(known) => of!(FixedLenByteArray, known),
+    }
+}
+
+/// The bytes that a page takes uncompressed, its header among them. The header begins with three numbers in Thrift's compact
+/// form: what kind of page it is, and its size without the header, uncompressed and compressed.
+fn uncompressed(page: &[u8]) -> Result<i64> {
+    let mut rest = page.iter();
+    let mut number = || {
+        // A field behind the one before, of a 32-bit number.
+        let is_number = rest.next() == Some(&0x15);
+        let (mut bits, mut shift) = (0_u64, 0);
+        for byte in rest.by_ref().take(5) {
+            bits |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let value = (bits >> 1) as i64 ^ -((bits & 1) as i64);
+        if is_number { Ok(value) } else { Err(ParquetError::General("a page begins with no header".to_owned())) }
+    };
+    let [_, uncompressed, compressed] = [number()?, number()?, number()?];
+    Ok(page.len() as i64 - compressed + uncompressed)
+}
+
+/// The columns of these names, of which those of the partition are not in the file.
+fn in_order(meta: &TableMeta, file: &DataFile, columns: &[String], batch: &RecordBatch) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let column = |name: &String| -> Result<(Field, ArrayRef)> {
+        let field = meta.schema.field_with_name(name)?;
+        let values = match meta.partition_columns.iter().position(|known| known == name) {
+            None => Arc::clone(batch.column(batch.schema().index_of(name)?)),
+            Some(place) => {
+                let kind = if *field.data_type() == DataType::Utf8 { &DataType::Utf8View } else { field.data_type() };
+                let value = partition_scalar(kind, file.partition_values.get(place).and_then(Option::as_deref));
+                value.to_array_of_size(rows).map_err(|e| ParquetError::External(Box::new(e)))?
+            }
+        };
+        Ok((Field::new(name, values.data_type().clone(), true), values))
+    };
+    let (fields, values): (Vec<Field>, Vec<ArrayRef>) =
+        columns.iter().map(column).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), values, &options)?)
+}
