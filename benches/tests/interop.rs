@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
 use benches::interop::{Answers, Reader, differences, ours};
 use store::{
     CHANGE_TYPE_COLUMN, Commit, CompactPolicy, Consumed, Lake, LakeOptions, MetadataChange, Operation, Table,
@@ -136,6 +136,9 @@ async fn append(table: &Table, run: i64) -> Result<()> {
     Ok(())
 }
 
+/// The places of the columns that hold lists.
+const LISTS: [usize; 2] = [8, 9];
+
 /// Rows of the table of large files.
 const LARGE: i64 = 60_000;
 
@@ -160,6 +163,8 @@ async fn make(path: &Path) -> Result<()> {
     let large = table(&lake, "silver.large", false).await?;
     large.commit(commit_of(&large, Operation::Append, rows_of(0..LARGE)?).await?).await?;
 
+    splice(&lake).await?;
+
     let hundred = table(&lake, "silver.hundred", false).await?;
     for run in 0..100 {
         append(&hundred, run).await?;
@@ -183,6 +188,28 @@ async fn make(path: &Path) -> Result<()> {
     append(&widened, 0).await?;
     widen(&widened).await?;
     lake.settle().await;
+    Ok(())
+}
+
+/// A file without three of its rows, whose other pages are copied, with new rows behind.
+async fn splice(lake: &Lake) -> Result<()> {
+    let flat: Vec<usize> = (0..columns().fields().len()).filter(|at| !LISTS.contains(at)).collect();
+    let spec = TableSpec::new(Arc::new(columns().project(&flat)?));
+    let table = lake.create_table(&"silver.spliced".parse()?, &spec).await?;
+    table.commit(commit_of(&table, Operation::Append, rows_of(0..LARGE)?.project(&flat)?).await?).await?;
+    let file = table.snapshot().files().next().context("a file")?.clone();
+    let mut writer = table.writer(WriterOptions::default());
+    let goes = |batch: &RecordBatch| {
+        let ids = batch.column(0).as_primitive::<Int64Type>().values();
+        Ok(ids.iter().map(|id| Some([3, 20_000, 41_003].contains(id))).collect())
+    };
+    let spliced = writer.without(&file, &["id".to_owned()], goes).await?.context("pages that are copied")?;
+    writer.append(&file, spliced).await?;
+    writer.write(rows_of(LARGE..LARGE + 50)?.project(&flat)?).await?;
+    let mut commit = Commit::new(table.snapshot(), Operation::Merge);
+    commit.removes.push(file);
+    commit.stage(writer.finish().await?);
+    table.commit(commit).await?;
     Ok(())
 }
 
@@ -237,6 +264,7 @@ async fn other_engines_read_what_the_store_writes() -> Result<()> {
     assert_eq!(rows("bronze/appended"), Some("150"));
     assert_eq!(rows("silver/replaced"), Some("50"));
     assert_eq!(rows("silver/large"), Some("60000"));
+    assert_eq!(rows("silver/spliced"), Some("60047"));
     assert_eq!(rows("silver/hundred"), Some("5050"));
     assert_eq!(rows("gold/compacted"), Some("600"));
     assert_eq!(rows("gold/changed"), Some("50"));
