@@ -268,7 +268,7 @@ impl Gone {
     }
 
     /// Says of rows, by the columns, whether they go.
-    fn goes(&self) -> impl Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError> + Send + Sync + 'static {
+    fn goes(&self) -> impl Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError> + Send + Sync + use<> {
         let keys = Arc::clone(&self.keys);
         move |batch| {
             let mut goes = vec![false; batch.num_rows()];

@@ -227,7 +227,9 @@ impl TableWriter {
         let (lake, meta, file) = (self.lake.clone(), Arc::clone(&self.meta), Arc::clone(file));
         let (columns, group_rows) = (columns.to_vec(), self.options.row_group_rows);
         async move {
-            if file.size > SPLICED_BYTES {
+            // Of fewer than two pages at least half are encoded again.
+            let has_pages = file.rows(&meta).is_some_and(|rows| rows >= 2 * encode::PAGE_ROWS as u64);
+            if file.size > SPLICED_BYTES || !has_pages {
                 return Ok(None);
             }
             let location = in_lake(&crate::log::table_root(&meta.table), &file.path);

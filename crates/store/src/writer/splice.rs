@@ -82,25 +82,17 @@ pub(super) fn without(
     if !source.is_fit(&plain, group_rows) {
         return Ok(None);
     }
-    let mut groups = Vec::new();
-    let mut layout = None;
+    let (mut groups, mut sample) = (Vec::new(), Vec::new());
     for group in 0..source.metadata.metadata().num_row_groups() {
         let gone = source.gone(meta, file, group, columns, goes)?;
         if gone.len() == source.group_rows(group) {
             continue;
         }
         let Some(windows) = source.windows(group, &gone) else { return Ok(None) };
-        if layout.is_none() {
-            // By rows of this file, for those that are appended later.
-            let sample = source.rows(group, 0..source.group_rows(group).min(BATCH_ROWS / 4), &[])?;
-            layout = Some(Arc::new(Layout::new(meta, false, &sample).map_err(failed)?));
-        }
-        groups.push(source.spliced(group, &gone, &windows, &plain)?);
+        groups.push(source.spliced(group, &gone, &windows, &plain, &mut sample)?);
     }
-    let layout = match layout {
-        Some(layout) => layout,
-        None => Arc::new(Layout::new(meta, false, &[]).map_err(failed)?),
-    };
+    // For rows that are appended later.
+    let layout = Arc::new(Layout::new(meta, false, &sample).map_err(failed)?);
     Ok(Some(Spliced { layout, groups }))
 }
 
@@ -115,6 +107,8 @@ impl Source {
             && metadata.offset_index().is_some()
             && metadata.column_index().is_some()
             && metadata.num_row_groups() <= rows.div_ceil(group_rows.max(1)) + SMALL_GROUPS
+            && (0..metadata.num_row_groups())
+                .all(|group| (0..self.leaves()).all(|leaf| !self.pages(group, leaf).is_empty()))
     }
 
     fn group_rows(&self, group: usize) -> usize {
@@ -212,7 +206,7 @@ impl Source {
         Ok(reader.collect::<std::result::Result<Vec<RecordBatch>, ArrowError>>()?)
     }
 
-    /// A row group without the rows that are gone, of which there are others.
+    /// A row group without the rows that are gone, of which there are others. Leaves a `sample` of the rows that it decoded.
     fn spliced(&self, group: usize, gone: &[usize], windows: &[Range<usize>], plain: &Layout) -> Result<RowGroup> {
         let rows = self.group_rows(group) - gone.len();
         let part = |window: &Range<usize>| Part::of(window.clone(), &self.rows(group, window.clone(), gone)?, plain);
@@ -229,7 +223,7 @@ impl Source {
         let chunk = metadata.row_group(group).column(leaf);
         let index = metadata.column_index().map_or(&ColumnIndexMetaData::NONE, |index| &index[group][leaf]);
         let pages = self.pages(group, leaf);
-        let mut made = Made::new(chunk, metadata.row_group(group).column(leaf).compressed_size());
+        let mut made = Made::new(chunk);
         if let (Some(_), Some(first)) = (chunk.dictionary_page_offset(), pages.first()) {
             made.dictionary(&self.bytes[place(chunk.byte_range().0)?..place(first.offset)?])?;
         }
@@ -248,8 +242,6 @@ impl Source {
                 Some(_) => {}
             }
         }
-        encodings.sort_unstable();
-        encodings.dedup();
         made.close(chunk, encodings, rows, parts.is_empty())
     }
 }
@@ -330,9 +322,9 @@ struct Made {
 type Entry = (bool, Vec<u8>, Vec<u8>, i64);
 
 impl Made {
-    fn new(chunk: &ColumnChunkMetaData, size: i64) -> Self {
+    fn new(chunk: &ColumnChunkMetaData) -> Self {
         Self {
-            bytes: Vec::with_capacity(place(size).unwrap_or(0)),
+            bytes: Vec::with_capacity(place(chunk.compressed_size()).unwrap_or(0)),
             has_dictionary: false,
             data_offset: 0,
             uncompressed: 0,
