@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
 };
-use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -18,6 +17,7 @@ use store::{Lake, Snapshot, Table};
 
 use crate::catalog::{Area, LakeSchema};
 use crate::limits::{self, QueryThreads};
+use crate::plans::Prepared;
 use crate::resolver::Resolver;
 use crate::top_rows::TopRows;
 use crate::{LakeSession, SessionError, SessionOptions, functions};
@@ -119,7 +119,7 @@ impl SessionFactory {
     }
 
     /// Runs a query of one of its sessions.
-    pub(crate) async fn start(&self, query: DataFrame) -> Result<SendableRecordBatchStream, SessionError> {
+    pub(crate) async fn start(&self, query: Prepared) -> Result<SendableRecordBatchStream, SessionError> {
         let threads = match self.shared.threads.get() {
             Some(threads) => threads,
             None => {

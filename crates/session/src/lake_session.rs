@@ -9,6 +9,7 @@ use datafusion::execution::context::SessionContext;
 use futures::future::try_join_all;
 
 use crate::catalog::Area;
+use crate::plans::{Place, Plans, Prepared};
 use crate::resolver::Resolver;
 use crate::statement::{self, Parameters};
 use crate::{CATALOG, SessionError, SessionFactory};
@@ -22,11 +23,12 @@ pub struct LakeSession {
     factory: SessionFactory,
     resolver: Arc<Resolver>,
     context: SessionContext,
+    plans: Arc<Plans>,
 }
 
 impl LakeSession {
     pub(crate) fn new(factory: SessionFactory, resolver: Arc<Resolver>, context: SessionContext) -> Self {
-        Self { factory, resolver, context }
+        Self { factory, resolver, context, plans: Arc::default() }
     }
 
     /// The factory that the session came from.
@@ -75,15 +77,21 @@ impl LakeSession {
     /// # Errors
     /// When the query cannot be planned; what happens later comes in the stream.
     pub async fn execute(&self, query: DataFrame) -> Result<SendableRecordBatchStream, SessionError> {
-        self.factory.start(query).await
+        self.factory.start(Prepared::new(query, None)).await
     }
 
-    /// [`sql_with`](Self::sql_with), then [`execute`](Self::execute).
+    /// [`sql_with`](Self::sql_with), then [`execute`](Self::execute). A query that the session was asked before is not planned
+    /// again.
     ///
     /// # Errors
     /// As both.
     pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<SendableRecordBatchStream, SessionError> {
-        self.execute(self.sql_with(sql, parameters).await?).await
+        let place = Place::new(&self.plans, sql, parameters);
+        let prepared = match place.known() {
+            Some(plan) => Prepared::known(self.context.state(), plan),
+            None => Prepared::new(self.sql_with(sql, parameters).await?, Some(place)),
+        };
+        self.factory.start(prepared).await
     }
 
     /// Opens the tables that a statement names, all at once, and refuses those that are not there.

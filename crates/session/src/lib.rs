@@ -34,6 +34,7 @@ pub mod functions;
 mod lake_session;
 mod limits;
 mod options;
+mod plans;
 mod quality;
 mod quarantine;
 mod resolver;

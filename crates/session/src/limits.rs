@@ -7,7 +7,6 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, exec_datafusion_err, exec_err};
-use datafusion::dataframe::DataFrame;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::{Stream, StreamExt, ready};
 use tokio::runtime::{Handle, Runtime};
@@ -15,6 +14,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
+use crate::plans::Prepared;
 use crate::{SessionError, SessionOptions};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
@@ -64,7 +64,7 @@ impl Drop for QueryThreads {
 /// # Errors
 /// What can be told before the first row: a plan that fails, or takes longer than the time limit.
 pub(crate) async fn start(
-    query: DataFrame,
+    query: Prepared,
     threads: &QueryThreads,
     options: &SessionOptions,
 ) -> Result<SendableRecordBatchStream, SessionError> {
@@ -87,8 +87,8 @@ pub(crate) async fn start(
 
 type Started = tokio::sync::oneshot::Sender<Result<SchemaRef, SessionError>>;
 
-async fn run(query: DataFrame, started: Started, sender: Sender<Result<RecordBatch>>, memory_bytes: usize) {
-    let mut stream = match query.execute_stream().await {
+async fn run(query: Prepared, started: Started, sender: Sender<Result<RecordBatch>>, memory_bytes: usize) {
+    let mut stream = match query.start().await {
         Ok(stream) => stream,
         Err(error) => {
             // If nobody waits for the plan any more, nobody wants to hear that it failed.
