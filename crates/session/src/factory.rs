@@ -17,6 +17,7 @@ use store::{Lake, Snapshot, Table};
 
 use crate::catalog::{Area, LakeSchema};
 use crate::limits::{self, QueryThreads};
+use crate::log_counts::LogCounts;
 use crate::plans::Prepared;
 use crate::resolver::Resolver;
 use crate::top_rows::TopRows;
@@ -74,7 +75,8 @@ impl SessionFactory {
         let runtime = runtime(&lake, &options)?;
         let template =
             SessionStateBuilder::new().with_config(config(&options)).with_runtime_env(runtime).with_default_features();
-        let mut template = template.with_optimizer_rule(Arc::new(TopRows));
+        let template = template.with_optimizer_rule(Arc::new(TopRows));
+        let mut template = template.with_optimizer_rule(Arc::new(LogCounts));
         template.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
         // Later functions replace earlier ones of the same name.
         template.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());

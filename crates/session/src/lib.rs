@@ -33,6 +33,7 @@ mod factory;
 pub mod functions;
 mod lake_session;
 mod limits;
+mod log_counts;
 mod options;
 mod plans;
 mod quality;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, RecordBatch, StringArray};
 use session::SessionOptions;
 
 use crate::lake::{append, ask, empty_lake, factory, release};
@@ -36,4 +36,55 @@ async fn a_one_day_query_opens_the_files_of_that_day() {
     // By the statistics of files as well, not by partition alone.
     let by_id = ask(&session, "EXPLAIN SELECT amount FROM silver.lines WHERE id = 7").await;
     assert_eq!(files(&by_id), 1, "{by_id}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_days_are_counted_by_the_log() {
+    let lake = empty_lake().await;
+    let rows = |day: i32, sources: &[&str]| {
+        RecordBatch::try_from_iter([
+            ("id", Arc::new(Int32Array::from_iter_values(0..sources.len() as i32)) as ArrayRef),
+            ("day", Arc::new(Date32Array::from(vec![19_723 + day; sources.len()])) as ArrayRef),
+            ("source", Arc::new(StringArray::from(sources.to_vec())) as ArrayRef),
+        ])
+        .expect("columns of one length")
+    };
+    let mut version = 0;
+    for (day, sources) in [(0, &["a", "a"] as &[&str]), (0, &["b"]), (1, &["a", "a", "a"]), (2, &["b"]), (1, &["a"])] {
+        version = append(&lake, "silver.lines", &["day"], rows(day, sources)).await;
+    }
+    release(&lake, &[("silver.lines", version)]).await;
+    let session = factory(&lake, SessionOptions::default()).session().await.expect("a session");
+    let by_log = [
+        "SELECT day, count(*) AS n, count(1) + 1 AS m FROM silver.lines WHERE source = 'a' GROUP BY day ORDER BY day",
+        "SELECT l.source, l.day, count(*) AS n FROM silver.lines l WHERE day > DATE '2024-01-01' GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT sum(n) AS n FROM (SELECT source, count(*) AS n FROM silver.lines GROUP BY source HAVING count(*) > 2)",
+        "SELECT day, count(*) AS n FROM silver.lines WHERE source = 'c' GROUP BY day",
+    ];
+    let read = |sql: &str| {
+        let counted = "sum(CASE WHEN id >= 0 THEN 1 ELSE 0 END)";
+        sql.replace("count(*)", counted).replace("count(1)", counted)
+    };
+    for sql in by_log {
+        let plan = ask(&session, &format!("EXPLAIN {sql}")).await;
+        assert!(!plan.contains(".parquet"), "{plan}");
+        assert_eq!(ask(&session, sql).await, ask(&session, &read(sql)).await, "{sql}");
+    }
+    for sql in [
+        "SELECT day, count(*) AS n, sum(id) AS s FROM silver.lines GROUP BY day ORDER BY day",
+        "SELECT day, count(DISTINCT source) AS n FROM silver.lines GROUP BY day ORDER BY day",
+        "SELECT day, count(*) FILTER (WHERE id > 0) AS n FROM silver.lines GROUP BY day ORDER BY day",
+        "SELECT day, count(*) AS n FROM silver.lines WHERE id > 0 GROUP BY day ORDER BY day",
+        "SELECT id, count(*) AS n FROM silver.lines GROUP BY id ORDER BY id",
+    ] {
+        let plan = ask(&session, &format!("EXPLAIN {sql}")).await;
+        assert!(plan.contains(".parquet"), "{plan}");
+    }
+    // A file with rows of both.
+    version = append(&lake, "silver.lines", &["day"], rows(2, &["a", "b"])).await;
+    release(&lake, &[("silver.lines", version)]).await;
+    let session = factory(&lake, SessionOptions::default()).session().await.expect("a session");
+    for sql in by_log {
+        assert_eq!(ask(&session, sql).await, ask(&session, &read(sql)).await, "{sql}");
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -122,6 +122,35 @@ impl LakeFiles {
         };
         let columns = fields.iter().enumerate().map(column).collect::<Result<_, DataFusionError>>()?;
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+
+    /// The number of rows of each file for which all filters are true, as `rows` (bigint), behind `columns`; a row for each
+    /// file. `None` where a file may have several values of a column, or of what a filter says, or does not say its rows.
+    ///
+    /// # Errors
+    /// When a filter compares what cannot be compared.
+    pub fn counts(
+        &self,
+        filters: &[Expr],
+        columns: &[&str],
+        rows: &str,
+    ) -> Result<Option<RecordBatch>, DataFusionError> {
+        let is_known = |filter: &Expr| prune::is_decided(self, filter);
+        if !filters.iter().all(is_known) || !columns.iter().all(|column| prune::has_one_value(self, column)) {
+            return Ok(None);
+        }
+        let kept = self.kept(filters)?;
+        let counts: Option<Vec<i64>> =
+            kept.iter().map(|(file, _)| file.rows(&self.meta).and_then(|rows| i64::try_from(rows).ok())).collect();
+        let Some(counts) = counts else { return Ok(None) };
+        let mut fields = Vec::new();
+        for column in columns {
+            fields.push(Arc::new(self.schema.field_with_name(column)?.clone()));
+        }
+        let mut values = prune::values(self, &kept, &fields)?;
+        fields.push(Arc::new(Field::new(rows, DataType::Int64, false)));
+        values.push(Arc::new(Int64Array::from(counts)));
+        Ok(Some(RecordBatch::try_new(Arc::new(Schema::new(fields)), values)?))
     }
 
     /// The files that may hold rows for which all filters are true, by partition values and statistics.

@@ -29,12 +29,13 @@ type Kept = Vec<(Arc<DataFile>, i32)>;
 /// Whether a filter speaks only of columns that have one value in each file, so that it can be decided for each file.
 pub(super) fn is_decided(files: &LakeFiles, filter: &Expr) -> bool {
     let columns = filter.column_refs();
-    let has_one_value = |column: &&Column| {
-        is_of_partition(files, column.name())
-            || files.files().all(|file| only_value(files, file, column.name()).is_some())
-    };
     let is_simple = !columns.is_empty() && !filter.is_volatile() && !has_subquery(filter);
-    is_simple && columns.iter().all(has_one_value)
+    is_simple && columns.iter().all(|column| has_one_value(files, column.name()))
+}
+
+/// Whether a column has one value in each file.
+pub(super) fn has_one_value(files: &LakeFiles, column: &str) -> bool {
+    is_of_partition(files, column) || files.files().all(|file| only_value(files, file, column).is_some())
 }
 
 fn is_of_partition(files: &LakeFiles, column: &str) -> bool {
@@ -95,26 +96,39 @@ fn unqualified(filter: Expr) -> Result<Expr, DataFusionError> {
     Ok(filter.transform(strip)?.data)
 }
 
+/// The values of columns that have one in each file, for these files.
+pub(super) fn values(
+    files: &LakeFiles,
+    kept: &[(Arc<DataFile>, i32)],
+    fields: &[FieldRef],
+) -> Result<Vec<ArrayRef>, DataFusionError> {
+    let partitions: Vec<_> = kept.iter().map(|(file, sign)| files.partition_values(file, *sign)).collect();
+    let of_partition =
+        |field: &FieldRef| files.scanned.table_partition_cols().iter().position(|known| known.name() == field.name());
+    let column = |field: &FieldRef| {
+        let place = of_partition(field);
+        let value = |((file, _), partition): (&(Arc<DataFile>, i32), &Vec<ScalarValue>)| match place {
+            Some(place) => Ok(partition[place].clone()),
+            None => only_value(files, file, field.name()).cloned().ok_or_else(|| {
+                DataFusionError::Internal(format!("{} has no one value in {}", field.name(), file.path))
+            }),
+        };
+        if kept.is_empty() {
+            return Ok(arrow::array::new_empty_array(field.data_type()));
+        }
+        let values = kept.iter().zip(&partitions).map(value).collect::<Result<Vec<ScalarValue>, DataFusionError>>()?;
+        ScalarValue::iter_to_array(values)
+    };
+    fields.iter().map(column).collect()
+}
+
 /// The files of whose rows a filter is true, by the values that the columns have in each.
 fn by_value(files: &LakeFiles, kept: Kept, filter: Expr) -> Result<Kept, DataFusionError> {
-    let partition = files.scanned.table_partition_cols();
-    let in_file = files.scanned.file_schema();
-    let named: HashSet<&str> = filter.column_refs().iter().map(|column| column.name()).collect();
-    let inside: Vec<&FieldRef> =
-        in_file.fields().iter().filter(|field| named.contains(field.name().as_str())).collect();
-    let schema =
-        Arc::new(Schema::new(partition.iter().chain(inside.iter().copied()).cloned().collect::<Vec<FieldRef>>()));
-    let value = |file: &DataFile, field: &FieldRef| match only_value(files, file, field.name()) {
-        Some(value) => Ok(value.clone()),
-        None => Err(DataFusionError::Internal(format!("{} has no one value in {}", field.name(), file.path))),
-    };
-    let row = |(file, sign): &(Arc<DataFile>, i32)| {
-        let of_partition = files.partition_values(file, *sign).into_iter().map(Ok);
-        of_partition.chain(inside.iter().map(|field| value(file, field))).collect::<Result<Vec<ScalarValue>, _>>()
-    };
-    let rows = kept.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-    let column = |at: usize| ScalarValue::iter_to_array(rows.iter().map(|row| row[at].clone()));
-    let columns = (0..schema.fields().len()).map(column).collect::<Result<Vec<ArrayRef>, _>>()?;
+    let named: HashSet<String> = filter.column_refs().iter().map(|column| column.name().to_owned()).collect();
+    let fields = files.scanned.table_schema().fields().iter().filter(|field| named.contains(field.name())).cloned();
+    let fields: Vec<FieldRef> = fields.collect();
+    let columns = values(files, &kept, &fields)?;
+    let schema = Arc::new(Schema::new(fields));
     let options = RecordBatchOptions::new().with_row_count(Some(kept.len()));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?;
     let filter = physical(filter, &schema)?;
