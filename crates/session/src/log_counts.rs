@@ -9,9 +9,10 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, Result};
 use datafusion::datasource::{provider_as_source, source_as_provider};
-use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident, lit};
+use datafusion::logical_expr::{
+    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, SubqueryAlias, TableScan, ident, lit, when,
+};
 use datafusion::optimizer::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use store::LakeFiles;
 
@@ -43,7 +44,11 @@ impl OptimizerRule for LogCounts {
 }
 
 fn counted(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
-    let LogicalPlan::TableScan(scan) = aggregate.input.as_ref() else { return Ok(None) };
+    let (input, alias) = match aggregate.input.as_ref() {
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => (input.as_ref(), Some(alias)),
+        input => (input, None),
+    };
+    let LogicalPlan::TableScan(scan) = input else { return Ok(None) };
     let by: Option<Vec<&Column>> = aggregate.group_expr.iter().map(Expr::try_as_col).collect();
     // Without groups a count is exact statistics, which DataFusion looks for itself.
     let Some(by) = by.filter(|by| !by.is_empty() && scan.fetch.is_none()) else { return Ok(None) };
@@ -52,9 +57,12 @@ fn counted(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     }
     let Some(files) = rows_of_files(scan, &by)? else { return Ok(None) };
     let known = LogicalPlanBuilder::scan(scan.table_name.clone(), provider_as_source(files), None)?;
+    let known = if let Some(alias) = alias { known.alias(alias.clone())? } else { known };
     let rows = checked_sum::udaf().call(vec![ident(ROWS)]).alias(ROWS);
     let names = aggregate.schema.fields().iter().skip(by.len()).map(|field| field.name().clone());
-    let counts = names.map(|name| coalesce(vec![ident(ROWS), lit(0_i64)]).alias(name));
+    // A count is never null, and neither is the sum of a group; that has to be said.
+    let rows_of_group = when(ident(ROWS).is_not_null(), ident(ROWS)).otherwise(lit(0_i64))?;
+    let counts = names.map(|name| rows_of_group.clone().alias(name));
     let columns: Vec<Expr> = aggregate.group_expr.iter().cloned().chain(counts).collect();
     Ok(Some(known.aggregate(aggregate.group_expr.clone(), vec![rows])?.project(columns)?.build()?))
 }

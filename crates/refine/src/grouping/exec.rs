@@ -10,13 +10,13 @@ use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::{OrderingRequirements, PhysicalExpr};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, aggregate_expressions, evaluate_many};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions, reset_plan_states};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, InputOrderMode, PlanProperties,
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, InputDistributionRequirements,
+    InputOrderMode, PlanProperties,
 };
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
@@ -47,7 +47,9 @@ impl GroupExec {
             }
             AggregateMode::PartialReduce => false,
         };
+        // Of rows in the order of all keys DataFusion gives each group out at once.
         let is_plain = is_ours
+            && *aggregate.input_order_mode() != InputOrderMode::Sorted
             && aggregate.limit_options().is_none()
             && aggregate.dynamic_expressions_produced().is_empty()
             && by.is_single()
@@ -89,6 +91,18 @@ impl ExecutionPlan for GroupExec {
         self.aggregate.properties()
     }
 
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        self.aggregate.input_distribution_requirements()
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        self.aggregate.required_input_ordering()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        self.aggregate.maintains_input_order()
+    }
+
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         self.aggregate.children()
     }
@@ -128,7 +142,7 @@ impl ExecutionPlan for GroupExec {
                 states(grouping, input, skipping, rows).boxed()
             }
             AggregateMode::Final | AggregateMode::FinalPartitioned => {
-                let merged = merged(grouping, input, aggregate.input().schema(), instead, context);
+                let merged = merged(grouping, input, aggregate.input().schema(), instead, partition, context);
                 stream::once(merged).try_flatten().boxed()
             }
             _ => stream::once(whole(grouping, input, instead, partition, context)).try_flatten().boxed(),
@@ -150,7 +164,7 @@ async fn whole(
     if grouping.all(&mut input).await? {
         // The input's own memory is free again before the groups are written out.
         drop(input);
-        return Ok(grouping.groups()?.batches(context.session_config().batch_size()).boxed());
+        return grouping.groups(context.session_config().batch_size());
     }
     drop((input, grouping));
     Ok(reset_plan_states(instead)?.execute(partition, context)?.boxed())
@@ -162,25 +176,30 @@ async fn merged(
     mut input: SendableRecordBatchStream,
     states: SchemaRef,
     instead: Arc<dyn ExecutionPlan>,
+    partition: usize,
     context: Arc<TaskContext>,
 ) -> Result<Batches> {
     let rows = context.session_config().batch_size();
     if grouping.all(&mut input).await? {
         drop(input);
-        return Ok(grouping.groups()?.batches(rows).boxed());
+        return grouping.groups(rows);
     }
     // What is grouped by now is as good a part of the input as the rest.
     let grouped = grouping.states(Arc::clone(&states))?.given_away(rows);
-    let all = RecordBatchStreamAdapter::new(Arc::clone(&states), grouped.chain(input));
-    let given = Given { schema: Arc::clone(&states), rows: Mutex::new(Some(Box::pin(all))) };
-    let given = StreamingTableExec::try_new(states, vec![Arc::new(given)], None, [], false, None)?;
-    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-    Ok(instead.replace_children(vec![Arc::new(given)], options)?.execute(0, context)?.boxed())
+    let all = RecordBatchStreamAdapter::new(states, grouped.chain(input));
+    let children = instead.children();
+    let [read] = children.as_slice() else { return internal_err!("{} inputs of an aggregate", children.len()) };
+    let properties = Arc::clone(read.properties());
+    let given = Given { properties, rows: Mutex::new(Some(Box::pin(all))) };
+    // The properties stay as they were: groups come in the order of their first rows.
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+    Ok(instead.replace_children(vec![Arc::new(given)], options)?.execute(partition, context)?.boxed())
 }
 
-/// Rows as the input of an operator, once.
+/// Rows in the place of the input that they come from, once.
 struct Given {
-    schema: SchemaRef,
+    /// Those of the input.
+    properties: Arc<PlanProperties>,
     rows: Mutex<Option<SendableRecordBatchStream>>,
 }
 
@@ -190,17 +209,47 @@ impl fmt::Debug for Given {
     }
 }
 
-impl PartitionStream for Given {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
+impl DisplayAs for Given {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Given")
+    }
+}
+
+impl ExecutionPlan for Given {
+    fn name(&self) -> &'static str {
+        "Given"
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
-        rows.unwrap_or_else(|| {
-            let none = stream::once(async { internal_err!("the rows were given before") });
-            Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), none))
-        })
+        rows.map_or_else(|| internal_err!("the rows were given before"), Ok)
     }
 }
 
@@ -245,6 +294,7 @@ struct First {
     grouping: Grouping,
     input: SendableRecordBatchStream,
     skipping: Option<Skipping>,
+    /// Rows of the groups so far.
     seen: usize,
     /// Whether rows go through as they are.
     skips: bool,
@@ -262,14 +312,23 @@ impl First {
             }
             let fits = self.grouping.add(&batch, &mut groups)?;
             self.seen += batch.num_rows();
-            if let Some(skipping) = self.skipping.take_if(|skipping| self.seen >= skipping.rows) {
+            if let Some(skipping) = self.skipping.as_ref().filter(|skipping| self.seen >= skipping.rows) {
                 self.skips = self.grouping.table.len() as f64 > skipping.ratio * self.seen as f64;
             }
             if self.skips || !fits {
-                return Ok((self.grouping.states(Arc::clone(&self.schema))?.batches(rows).boxed(), true));
+                return Ok((self.give(rows)?, true));
             }
         }
-        Ok((self.grouping.states(Arc::clone(&self.schema))?.batches(rows).boxed(), false))
+        Ok((self.give(rows)?, false))
+    }
+
+    /// Gives out the states so far.
+    fn give(&mut self, rows: usize) -> Result<Batches> {
+        self.seen = 0;
+        if self.grouping.table.len() == 0 {
+            return Ok(stream::empty().boxed());
+        }
+        Ok(self.grouping.states(Arc::clone(&self.schema))?.given_away(rows).boxed())
     }
 }
 
@@ -301,7 +360,7 @@ impl Grouping {
             table: GroupTable::new(layout),
             schema: aggregate.schema(),
             merges,
-            memory: MemoryConsumer::new("GroupExec").register(context.memory_pool()),
+            memory: MemoryConsumer::new("GroupExec").with_can_spill(true).register(context.memory_pool()),
         })
     }
 
@@ -346,12 +405,17 @@ impl Grouping {
         self.by.iter().map(|expr| column(expr, batch)).collect()
     }
 
-    /// What the groups come to.
-    fn groups(mut self) -> Result<Groups> {
+    /// What the groups come to, in batches of at most so many rows.
+    fn groups(mut self, rows: usize) -> Result<Batches> {
+        if self.table.len() == 0 {
+            // Some accumulators have no column for no group.
+            return Ok(stream::empty().boxed());
+        }
         let accumulated = self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All));
         let accumulated = accumulated.collect::<Result<Vec<ArrayRef>>>()?;
         let columns = [self.table.take_columns(), accumulated].concat();
-        Ok(Groups { rows: RecordBatch::try_new(self.schema, columns)?, memory: self.memory })
+        let groups = Groups { rows: RecordBatch::try_new(self.schema, columns)?, memory: self.memory };
+        Ok(groups.batches(rows).boxed())
     }
 
     /// The states of the groups, in columns of this schema; none is grouped afterwards.

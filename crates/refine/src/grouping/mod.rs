@@ -139,7 +139,11 @@ mod tests {
             for ratio in [1.0, 0.0] {
                 let ours = in_two_steps(&facts, true, 1 << 30, ratio);
                 let plan = plan(&ours, GROUPED).await;
-                assert!(plan.contains("GroupExec: mode=Partial") && plan.contains("GroupExec: mode=Final"), "{plan}");
+                assert!(
+                    plan.contains("GroupExec: AggregateExec: mode=Partial")
+                        && plan.contains("GroupExec: AggregateExec: mode=Final"),
+                    "{plan}"
+                );
                 let (found, expected) = (answer(&ours, GROUPED).await, answer(&theirs, GROUPED).await);
                 assert_eq!(found, expected, "{rows} rows, {groups} groups, {ratio}");
             }
@@ -170,7 +174,7 @@ mod tests {
         assert_eq!(answer(&small, sql).await, expected);
         for memory in [8 << 20, 32 << 20] {
             let small = in_two_steps(&facts, true, memory, 1.0);
-            assert!(plan(&small, sql).await.contains("GroupExec: mode=Final"), "or this tests nothing");
+            assert!(plan(&small, sql).await.contains("GroupExec: AggregateExec: mode=Final"), "or this tests nothing");
             assert_eq!(answer(&small, sql).await, expected, "{memory} bytes");
         }
     }

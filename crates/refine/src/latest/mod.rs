@@ -20,7 +20,7 @@ mod late;
 mod recent;
 mod resolve;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -32,10 +32,9 @@ use datafusion::common::DFSchema;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
 use schema::{Kept, TableName};
-use store::{DataFile, Snapshot};
+use store::{DataFile, Snapshot, Spliced};
+use tokio::task::JoinHandle;
 
 use crate::diff::{self, Diff, Part, no_content, rounds};
 use crate::job::{Input, Job, Mode};
@@ -201,6 +200,9 @@ fn news(input: &Input) -> Vec<Arc<DataFile>> {
 /// Files that are read side by side to be written again.
 const REWRITTEN: usize = 64;
 
+/// The share of the session's memory that files may take while they are written without some rows, as they are stored.
+const SPLICED_SHARE: usize = 16;
+
 /// Files of which some entities go, to be written again at the end: a file is removed once, whatever goes from it.
 #[derive(Default)]
 struct Rewrites {
@@ -222,19 +224,24 @@ impl Rewrites {
         let context = job.context([]).await?;
         // Without partitions one after the other, so that rows stay in the order in which statistics tell them apart.
         let at_a_time = if job.model.model.partition_by.is_empty() { 1 } else { REWRITTEN };
-        let threads = job.env.factory.options().threads.max(1);
-        let mut files = self.files.into_values();
-        let mut ahead = FuturesOrdered::new();
+        let options = job.env.factory.options();
+        let mut files = self.files.into_values().peekable();
+        let mut ahead: VecDeque<(Arc<DataFile>, JoinHandle<store::Result<Option<Spliced>>>)> = VecDeque::new();
         let mut whole = Vec::new();
         loop {
-            while ahead.len() < threads
-                && let Some(file) = files.next()
+            let bytes: u64 = ahead.iter().map(|(file, _)| file.size).sum();
+            let room = (options.memory_bytes / SPLICED_SHARE) as u64;
+            let fits = |file: &Arc<DataFile>| ahead.is_empty() || bytes + file.size <= room;
+            if ahead.len() < options.threads.max(1)
+                && let Some(file) = files.next_if(fits)
             {
-                let spliced = stage.without(&file, &gone.columns, gone.goes());
-                ahead.push_back(async move { (file, spliced.await) });
+                // On a task of its own: one that waits for a core must go on while others are written.
+                let spliced = tokio::spawn(stage.without(&file, &gone.columns, gone.goes()));
+                ahead.push_back((file, spliced));
+                continue;
             }
-            let Some((file, spliced)) = ahead.next().await else { break };
-            match spliced? {
+            let Some((file, spliced)) = ahead.pop_front() else { break };
+            match spliced.await.map_err(|error| RefineError::Worker(error.to_string()))?? {
                 Some(spliced) => {
                     stage.keep_spliced(&file, spliced).await?;
                     stage.replace(file);

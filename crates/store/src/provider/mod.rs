@@ -139,7 +139,9 @@ impl LakeFiles {
         if !filters.iter().all(is_known) || !columns.iter().all(|column| prune::has_one_value(self, column)) {
             return Ok(None);
         }
-        let kept = self.kept(filters)?;
+        let mut kept = self.kept(filters)?;
+        // No row is of no group.
+        kept.retain(|(file, _)| file.rows(&self.meta) != Some(0));
         let counts: Option<Vec<i64>> =
             kept.iter().map(|(file, _)| file.rows(&self.meta).and_then(|rows| i64::try_from(rows).ok())).collect();
         let Some(counts) = counts else { return Ok(None) };

@@ -43,12 +43,12 @@ fn is_of_partition(files: &LakeFiles, column: &str) -> bool {
 }
 
 /// The value that all rows of a file have in a column that is in the file, where that is known: between equal bounds there
-/// is no other.
+/// is no other. Not of decimals: other writers take their bounds through doubles.
 fn only_value<'a>(files: &LakeFiles, file: &'a DataFile, column: &str) -> Option<&'a ScalarValue> {
     let stats = file.stats(&files.meta).columns.get(column).filter(|stats| stats.nulls == Some(0))?;
     let value = stats.min.as_ref().filter(|min| stats.max.as_ref() == Some(min))?;
     let kind = files.scanned.file_schema().field_with_name(column).ok()?.data_type();
-    (value.data_type() == *kind).then_some(value)
+    (value.data_type() == *kind && !kind.is_decimal()).then_some(value)
 }
 
 fn has_subquery(filter: &Expr) -> bool {
@@ -66,8 +66,9 @@ fn has_subquery(filter: &Expr) -> bool {
 pub(super) fn keep(files: &LakeFiles, filters: &[Expr]) -> Result<Kept, DataFusionError> {
     let (decided, others): (Vec<&Expr>, Vec<&Expr>) = filters.iter().partition(|filter| is_decided(files, filter));
     let mut kept = files.files.clone();
-    if let Some(filter) = conjunction(decided.into_iter().cloned()) {
-        kept = by_value(files, kept, filter)?;
+    // One after the other: of files that one rules out, the next may not have an answer.
+    for filter in decided {
+        kept = by_value(files, kept, filter.clone())?;
     }
     let filter = conjunction(others.into_iter().filter(|f| !f.is_volatile() && !has_subquery(f)).cloned());
     if let Some(filter) = filter.filter(|_| !kept.is_empty()) {

@@ -252,7 +252,7 @@ fn bounds(chunk: &Statistics, kind: &DataType) -> Option<(Bound, Bound)> {
 }
 
 /// A big-endian two's complement number of up to 16 bytes.
-fn big_endian(bytes: &[u8]) -> Option<i128> {
+pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
     let negative = *bytes.first()? & 0x80 != 0;
     let mut wide = [if negative { 0xff } else { 0 }; 16];
     wide[16usize.checked_sub(bytes.len())?..].copy_from_slice(bytes);

@@ -2,8 +2,9 @@
 //!
 //! A correction takes a row from a file of thousands. Decoding and encoding all others is nearly all that it costs, so only
 //! pages that lose rows are encoded again; the others are copied as they are, with the dictionary of their column chunk.
-//! Pages that are encoded again have no dictionary, because a chunk has but one. Chunks with pages of both kinds are what
-//! any writer makes whose dictionary grew too large.
+//! Pages that are encoded again have no dictionary, because a chunk has but one, and come behind all others of their row
+//! group: pages with a dictionary and then pages without are what any writer makes whose dictionary grew too large. Spark's
+//! reader takes values for places in the dictionary where pages with one follow pages without.
 //!
 //! Where pages begin and end, and what is in them, say the offset index and the column index of the file (Parquet format,
 //! page index). Files without them, with other columns than the table has now, or with lists, are not written so.
@@ -19,8 +20,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, Encoding, LogicalType};
 use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::ByteArray;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageIndexPolicy, RowGroupMetaDataPtr,
@@ -30,7 +32,8 @@ use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::encode::{Chunk, Layout, RowGroup};
+use super::encode::{Chunk, Layout, PAGE_ROWS, RowGroup};
+use super::file::big_endian;
 use crate::error::StoreError;
 use crate::file::DataFile;
 use crate::meta::TableMeta;
@@ -82,17 +85,17 @@ pub(super) fn without(
     if !source.is_fit(&plain, group_rows) {
         return Ok(None);
     }
-    let (mut groups, mut sample) = (Vec::new(), Vec::new());
+    let mut groups = Vec::new();
     for group in 0..source.metadata.metadata().num_row_groups() {
         let gone = source.gone(meta, file, group, columns, goes)?;
         if gone.len() == source.group_rows(group) {
             continue;
         }
         let Some(windows) = source.windows(group, &gone) else { return Ok(None) };
-        groups.push(source.spliced(group, &gone, &windows, &plain, &mut sample)?);
+        groups.push(source.spliced(group, &gone, &windows, &plain)?);
     }
     // For rows that are appended later.
-    let layout = Arc::new(Layout::new(meta, false, &sample).map_err(failed)?);
+    let layout = Arc::new(Layout::new(meta, false, &[]).map_err(failed)?);
     Ok(Some(Spliced { layout, groups }))
 }
 
@@ -107,8 +110,15 @@ impl Source {
             && metadata.offset_index().is_some()
             && metadata.column_index().is_some()
             && metadata.num_row_groups() <= rows.div_ceil(group_rows.max(1)) + SMALL_GROUPS
-            && (0..metadata.num_row_groups())
-                .all(|group| (0..self.leaves()).all(|leaf| !self.pages(group, leaf).is_empty()))
+            && (0..metadata.num_row_groups()).all(|group| (0..self.leaves()).all(|leaf| self.is_fit_chunk(group, leaf)))
+    }
+
+    /// Whether a chunk is compressed as ours are, and has pages that are not all too many for its rows.
+    fn is_fit_chunk(&self, group: usize, leaf: usize) -> bool {
+        let chunk = self.metadata.metadata().row_group(group).column(leaf);
+        let (pages, most) =
+            (self.pages(group, leaf).len(), 2 * self.group_rows(group).div_ceil(PAGE_ROWS) + SMALL_GROUPS);
+        matches!(chunk.compression(), Compression::ZSTD(_)) && (1..=most).contains(&pages)
     }
 
     fn group_rows(&self, group: usize) -> usize {
@@ -206,7 +216,7 @@ impl Source {
         Ok(reader.collect::<std::result::Result<Vec<RecordBatch>, ArrowError>>()?)
     }
 
-    /// A row group without the rows that are gone, of which there are others. Leaves a `sample` of the rows that it decoded.
+    /// A row group without the rows that are gone, of which there are others.
     fn spliced(&self, group: usize, gone: &[usize], windows: &[Range<usize>], plain: &Layout) -> Result<RowGroup> {
         let rows = self.group_rows(group) - gone.len();
         let part = |window: &Range<usize>| Part::of(window.clone(), &self.rows(group, window.clone(), gone)?, plain);
@@ -217,7 +227,7 @@ impl Source {
         Ok(RowGroup { rows: rows as u64, chunks, bytes })
     }
 
-    /// A column chunk in which the pages of each part take the place of those that it stands for.
+    /// A column chunk without the pages that parts stand for, and with those of the parts at its end.
     fn chunk(&self, group: usize, leaf: usize, parts: &[Part], rows: usize) -> Result<Chunk> {
         let metadata = self.metadata.metadata();
         let chunk = metadata.row_group(group).column(leaf);
@@ -225,21 +235,20 @@ impl Source {
         let pages = self.pages(group, leaf);
         let mut made = Made::new(chunk);
         if let (Some(_), Some(first)) = (chunk.dictionary_page_offset(), pages.first()) {
-            made.dictionary(&self.bytes[place(chunk.byte_range().0)?..place(first.offset)?])?;
+            let dictionary = self.bytes.get(place(chunk.byte_range().0)?..place(first.offset)?);
+            made.dictionary(dictionary.ok_or_else(|| ParquetError::EOF("a dictionary".to_owned()))?)?;
         }
         let mut encodings: Vec<Encoding> = chunk.encodings().collect();
         for (number, page) in pages.iter().enumerate() {
             let of_page = self.page_rows(group, pages, number);
-            match parts.iter().find(|part| part.window.contains(&of_page.start)) {
-                None => made.page(located(&self.bytes, page.offset, page)?, of_page.len(), entry(index, number))?,
-                Some(part) if part.window.start == of_page.start => {
-                    if let Some(again) = part.leaves.get(leaf) {
-                        again.pages(&part.bytes, part.rows, &mut made)?;
-                        encodings.extend(&again.encodings);
-                    }
-                }
-                // The part has it.
-                Some(_) => {}
+            if !parts.iter().any(|part| part.window.contains(&of_page.start)) {
+                made.page(located(&self.bytes, page.offset, page)?, of_page.len(), entry(index, number))?;
+            }
+        }
+        for part in parts {
+            if let Some(again) = part.leaves.get(leaf) {
+                again.pages(&part.bytes, part.rows, &mut made)?;
+                encodings.extend(&again.encodings);
             }
         }
         made.close(chunk, encodings, rows, parts.is_empty())
@@ -361,9 +370,13 @@ impl Made {
         Ok(())
     }
 
-    /// Ends it. Bounds are those of the `chunk` that it was made of: they hold, but need not be reached any more, unless it is
-    /// a copy.
+    /// Ends it, of a `chunk` of which it may be a copy.
     fn close(self, chunk: &ColumnChunkMetaData, encodings: Vec<Encoding>, rows: usize, is_copy: bool) -> Result<Chunk> {
+        let column_index = if self.index.valid() { Some(self.index.build()?) } else { None };
+        let statistics = chunk.statistics().map(|known| match is_copy {
+            true => known.clone(),
+            false => bounds(known, column_index.as_ref(), chunk.column_descr().logical_type_ref(), self.nulls),
+        });
         let metadata = ColumnChunkMetaData::builder(chunk.column_descr_ptr())
             .set_compression_codec(chunk.compression_codec())
             .set_encodings(encodings)
@@ -372,13 +385,10 @@ impl Made {
             .set_total_uncompressed_size(self.uncompressed)
             .set_dictionary_page_offset(self.has_dictionary.then_some(0))
             .set_data_page_offset(self.data_offset);
-        let statistics =
-            chunk.statistics().map(|known| if is_copy { known.clone() } else { bounds(known, self.nulls) });
         let metadata = match statistics {
             Some(statistics) => metadata.set_statistics(statistics).build()?,
             None => metadata.build()?,
         };
-        let column_index = if self.index.valid() { Some(self.index.build()?) } else { None };
         let close = ColumnCloseResult {
             bytes_written: self.bytes.len() as u64,
             rows_written: rows as u64,
@@ -430,9 +440,22 @@ fn entry(index: &ColumnIndexMetaData, page: usize) -> Option<Entry> {
     Some((is_null, min, max, index.null_count(page)?))
 }
 
-/// The same bounds for fewer rows.
-fn bounds(known: &Statistics, nulls: Option<u64>) -> Statistics {
-    macro_rules! of {
+/// The bounds of fewer rows: those of the pages, which are as exact as those of a chunk are. Where pages have none, or have an
+/// order of their own, the bounds that were `known` hold, but need not be reached any more.
+fn bounds(
+    known: &Statistics,
+    index: Option<&ColumnIndexMetaData>,
+    logical: Option<&LogicalType>,
+    nulls: Option<u64>,
+) -> Statistics {
+    macro_rules! least_and_greatest {
+        ($kind:ident, $index:expr) => {{
+            let (least, greatest) =
+                ($index.min_values_iter().flatten().min(), $index.max_values_iter().flatten().max());
+            Statistics::$kind(ValueStatistics::new(least.copied(), greatest.copied(), None, nulls, false))
+        }};
+    }
+    macro_rules! as_known {
         ($kind:ident, $known:expr) => {
             Statistics::$kind(
                 ValueStatistics::new($known.min_opt().cloned(), $known.max_opt().cloned(), None, nulls, false)
@@ -441,15 +464,33 @@ fn bounds(known: &Statistics, nulls: Option<u64>) -> Statistics {
             )
         };
     }
-    match known {
-        Statistics::Boolean(known) => of!(Boolean, known),
-        Statistics::Int32(known) => of!(Int32, known),
-        Statistics::Int64(known) => of!(Int64, known),
-        Statistics::Int96(known) => of!(Int96, known),
-        Statistics::Float(known) => of!(Float, known),
-        Statistics::Double(known) => of!(Double, known),
-        Statistics::ByteArray(known) => of!(ByteArray, known),
-        Statistics::FixedLenByteArray(known) => of!(FixedLenByteArray, known),
+    match (known, index) {
+        (Statistics::Boolean(_), Some(ColumnIndexMetaData::BOOLEAN(index))) => least_and_greatest!(Boolean, index),
+        (Statistics::Int32(_), Some(ColumnIndexMetaData::INT32(index))) => least_and_greatest!(Int32, index),
+        (Statistics::Int64(_), Some(ColumnIndexMetaData::INT64(index))) => least_and_greatest!(Int64, index),
+        // Long texts are cut, upwards at the upper end.
+        (Statistics::ByteArray(_), Some(ColumnIndexMetaData::BYTE_ARRAY(index))) => {
+            let (least, greatest) = (index.min_values_iter().flatten().min(), index.max_values_iter().flatten().max());
+            let bytes = |bound: Option<&[u8]>| bound.map(|bytes| ByteArray::from(bytes.to_vec()));
+            let known = ValueStatistics::new(bytes(least), bytes(greatest), None, nulls, false);
+            Statistics::ByteArray(known.with_min_is_exact(false).with_max_is_exact(false))
+        }
+        (Statistics::FixedLenByteArray(_), Some(ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index)))
+            if matches!(logical, Some(LogicalType::Decimal { .. })) =>
+        {
+            let least = index.min_values_iter().flatten().min_by_key(|bytes| big_endian(bytes));
+            let greatest = index.max_values_iter().flatten().max_by_key(|bytes| big_endian(bytes));
+            let bytes = |bound: Option<&[u8]>| bound.map(|bytes| ByteArray::from(bytes.to_vec()).into());
+            Statistics::FixedLenByteArray(ValueStatistics::new(bytes(least), bytes(greatest), None, nulls, false))
+        }
+        (Statistics::Boolean(known), _) => as_known!(Boolean, known),
+        (Statistics::Int32(known), _) => as_known!(Int32, known),
+        (Statistics::Int64(known), _) => as_known!(Int64, known),
+        (Statistics::Int96(known), _) => as_known!(Int96, known),
+        (Statistics::Float(known), _) => as_known!(Float, known),
+        (Statistics::Double(known), _) => as_known!(Double, known),
+        (Statistics::ByteArray(known), _) => as_known!(ByteArray, known),
+        (Statistics::FixedLenByteArray(known), _) => as_known!(FixedLenByteArray, known),
     }
 }
 

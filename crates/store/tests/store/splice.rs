@@ -114,13 +114,13 @@ async fn take_out(t: &Table, gone: &BTreeSet<i64>, more: Option<RecordBatch>, ro
     true
 }
 
-/// All rows, in the order of the files, in the table's columns.
+/// All rows, by id, in the table's columns.
 async fn read(t: &Table) -> RecordBatch {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     context.register_table("t", t.snapshot().provider()).unwrap();
     let casts = "day, id, CAST(source AS VARCHAR) AS source, CAST(text AS VARCHAR) AS text, money, small, count, at, \
         \"is\", ratio, CAST(late AS VARCHAR) AS late, _lineage";
-    let batches = context.sql(&format!("SELECT {casts} FROM t")).await.unwrap().collect().await.unwrap();
+    let batches = context.sql(&format!("SELECT {casts} FROM t ORDER BY id")).await.unwrap().collect().await.unwrap();
     let all = concat_batches(&batches[0].schema(), &batches).unwrap();
     let cast = |(column, field): (&ArrayRef, &Arc<Field>)| arrow::compute::cast(column, field.data_type()).unwrap();
     RecordBatch::try_new(schema(), all.columns().iter().zip(schema().fields()).map(cast).collect()).unwrap()
