@@ -8,7 +8,8 @@ use arrow::array::{
     RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
+use datafusion::common::ScalarValue;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use proptest::prelude::*;
 use store::{Commit, DataFile, Operation, Table, TableSpec, WriterOptions};
@@ -147,6 +148,14 @@ async fn check_filters(t: &Table, expected: &RecordBatch) {
         let stats = only_file(t).stats(t.snapshot().meta()).columns[name].nulls;
         assert_eq!(stats.map(|nulls| nulls.to_string()), Some(nulls(at)), "{name}");
     }
+    // Other engines take the log's bounds for the least and the greatest.
+    let bounds = &only_file(t).stats(t.snapshot().meta()).columns["id"].clone();
+    let (least, greatest) = (arrow::compute::min(ids), arrow::compute::max(ids));
+    assert_eq!((&bounds.min, &bounds.max), (&Some(ScalarValue::Int64(least)), &Some(ScalarValue::Int64(greatest))));
+    let money = expected.column(4).as_primitive::<Decimal128Type>();
+    let bounds = &only_file(t).stats(t.snapshot().meta()).columns["money"].clone();
+    let value = |value: Option<i128>| Some(ScalarValue::Decimal128(value, 30, 3));
+    assert_eq!((&bounds.min, &bounds.max), (&value(arrow::compute::min(money)), &value(arrow::compute::max(money))));
     let late = expected.num_rows() - expected.column(10).null_count();
     assert_eq!(one(t.snapshot().provider(), "SELECT count(*) FROM t WHERE late >= 'late'").await, late.to_string());
     assert_eq!(only_file(t).rows(t.snapshot().meta()), Some(expected.num_rows() as u64));
