@@ -44,7 +44,7 @@ pub struct Limits {
     /// not; a file counts as 10,000 rows. Smaller tables are looked through.
     pub index_rows: u64,
     /// Rows that a run which follows has stored last and keeps in memory, about 60 bytes each, before the index takes them;
-    /// while it does, up to four times as many. What is more at once is not kept.
+    /// while it does, up to six times as many. What is more at once is not kept.
     pub recent_rows: u64,
 }
 

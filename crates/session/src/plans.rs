@@ -128,6 +128,7 @@ fn is_the_same_later(plan: &LogicalPlan) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::util::pretty::pretty_format_batches;
     use datafusion::prelude::SessionContext;
     use futures::TryStreamExt;
 
@@ -142,7 +143,7 @@ mod tests {
             None => Prepared::new(context.sql(sql).await.expect(sql), Some(place)),
         };
         let rows: Vec<_> = prepared.start().await.expect(sql).try_collect().await.expect(sql);
-        let text = datafusion::arrow::util::pretty::pretty_format_batches(&rows).expect(sql).to_string();
+        let text = pretty_format_batches(&rows).expect(sql).to_string();
         (was_known, text.lines().map(str::to_owned).collect())
     }
 

@@ -200,6 +200,9 @@ fn news(input: &Input) -> Vec<Arc<DataFile>> {
 /// Files that are read side by side to be written again.
 const REWRITTEN: usize = 64;
 
+/// A file that is being written without some of its rows.
+type Splicing = JoinHandle<store::Result<Option<Spliced>>>;
+
 /// The share of the session's memory that files may take while they are written without some rows, as they are stored.
 const SPLICED_SHARE: usize = 16;
 
@@ -226,7 +229,7 @@ impl Rewrites {
         let at_a_time = if job.model.model.partition_by.is_empty() { 1 } else { REWRITTEN };
         let options = job.env.factory.options();
         let mut files = self.files.into_values().peekable();
-        let mut ahead: VecDeque<(Arc<DataFile>, JoinHandle<store::Result<Option<Spliced>>>)> = VecDeque::new();
+        let mut ahead: VecDeque<(Arc<DataFile>, Splicing)> = VecDeque::new();
         let mut whole = Vec::new();
         loop {
             let bytes: u64 = ahead.iter().map(|(file, _)| file.size).sum();

@@ -240,8 +240,11 @@ impl Recent {
             self.store(row);
         }
         let is_old = self.index.is_some() && self.since.elapsed() >= WRITTEN_AFTER;
-        let is_due = is_old || self.young.len() as u64 >= job.limits.recent_rows;
-        if self.writing.as_ref().is_some_and(|writing| is_due || writing.is_finished()) {
+        let young = self.young.len() as u64;
+        let is_due = is_old || young >= job.limits.recent_rows;
+        // Merging many runs at leisure may take longer than rows take to be as many again: then it is waited for.
+        let is_full = young >= 2 * job.limits.recent_rows;
+        if self.writing.as_ref().is_some_and(|writing| is_full || writing.is_finished()) {
             self.haste.begins();
             let written = self.writing.take()?.await.map_err(|error| IndexError::Worker(error.to_string()));
             match written.and_then(|written| written) {
@@ -256,7 +259,7 @@ impl Recent {
         if self.is_broken {
             return None;
         }
-        if is_due {
+        if is_due && self.writing.is_none() {
             let rows = Arc::new(std::mem::take(&mut self.young));
             self.since = Instant::now();
             self.old.push_front(Arc::clone(&rows));

@@ -60,7 +60,7 @@ pub(crate) struct RowGroup {
 #[derive(Debug)]
 pub(crate) enum Chunk {
     /// Of rows that were encoded here.
-    Encoded(ArrowColumnChunk),
+    Encoded(Box<ArrowColumnChunk>),
     /// Of pages that were taken over, from the place 0 on.
     Spliced { bytes: Bytes, close: Box<ColumnCloseResult> },
 }
@@ -143,7 +143,7 @@ impl Layout {
             }
             next += leaves_of_column;
         }
-        let chunks = writers.into_iter().map(|writer| writer.close().map(Chunk::Encoded));
+        let chunks = writers.into_iter().map(|writer| writer.close().map(|chunk| Chunk::Encoded(Box::new(chunk))));
         let chunks = chunks.collect::<Result<Vec<Chunk>, _>>().map_err(failed)?;
         let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
