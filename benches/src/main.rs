@@ -24,6 +24,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+/// That of `smelt`, for what is measured in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Smelt and its peers.
 #[derive(Debug, Parser)]
 #[command(name = "benches", version)]

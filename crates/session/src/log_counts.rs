@@ -1,22 +1,27 @@
 //! How many rows there are of each day, by the log alone.
 //!
 //! A table's log says how many rows each of its files has. Where rows are counted by columns of which each file has one value,
-//! under filters over such columns, no file need be opened.
+//! under filters over such columns, no file need be opened; nor where it is asked which values there are. Files that have several
+//! values are counted as they were.
 
 use std::sync::Arc;
 
 use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, Result};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, SubqueryAlias, TableScan, ident, lit, when,
+    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias, TableScan, ident, lit, when,
 };
 use datafusion::optimizer::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use store::LakeFiles;
 
 use crate::functions::checked_sum;
+
+/// The name of what the log says.
+const KNOWN: &str = "__known";
 
 /// The column with the rows of each file.
 const ROWS: &str = "__rows";
@@ -44,27 +49,83 @@ impl OptimizerRule for LogCounts {
 }
 
 fn counted(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
-    let (input, alias) = match aggregate.input.as_ref() {
-        LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => (input.as_ref(), Some(alias)),
-        input => (input, None),
-    };
-    let LogicalPlan::TableScan(scan) = input else { return Ok(None) };
-    let by: Option<Vec<&Column>> = aggregate.group_expr.iter().map(Expr::try_as_col).collect();
-    // Without groups a count is exact statistics, which DataFusion looks for itself.
-    let Some(by) = by.filter(|by| !by.is_empty() && scan.fetch.is_none()) else { return Ok(None) };
-    if aggregate.aggr_expr.is_empty() || !aggregate.aggr_expr.iter().all(counts_rows) {
+    let by: Option<Vec<&str>> = aggregate.group_expr.iter().map(|expr| Some(expr.try_as_col()?.name())).collect();
+    let Some(by) = by.filter(|_| aggregate.aggr_expr.iter().all(counts_rows)) else { return Ok(None) };
+    let mut filters = Vec::new();
+    let Some(scan) = scanned(&aggregate.input, &mut filters) else { return Ok(None) };
+    let Ok(table) = source_as_provider(&scan.source) else { return Ok(None) };
+    let Some(files) = table.downcast_ref::<LakeFiles>() else { return Ok(None) };
+    filters.extend(scan.filters.iter().cloned());
+    let (known, rest) = files.counts(&filters, &by, ROWS)?;
+    if known.num_rows() == 0 && rest.is_some() {
         return Ok(None);
     }
-    let Some(files) = rows_of_files(scan, &by)? else { return Ok(None) };
-    let known = LogicalPlanBuilder::scan(scan.table_name.clone(), provider_as_source(files), None)?;
-    let known = if let Some(alias) = alias { known.alias(alias.clone())? } else { known };
-    let rows = checked_sum::udaf().call(vec![ident(ROWS)]).alias(ROWS);
-    let names = aggregate.schema.fields().iter().skip(by.len()).map(|field| field.name().clone());
-    // A count is never null, and neither is the sum of a group; that has to be said.
-    let rows_of_group = when(ident(ROWS).is_not_null(), ident(ROWS)).otherwise(lit(0_i64))?;
-    let counts = names.map(|name| rows_of_group.clone().alias(name));
-    let columns: Vec<Expr> = aggregate.group_expr.iter().cloned().chain(counts).collect();
-    Ok(Some(known.aggregate(aggregate.group_expr.clone(), vec![rows])?.project(columns)?.build()?))
+    let known: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(known.schema(), vec![vec![known]])?);
+    let known = LogicalPlanBuilder::scan(KNOWN, provider_as_source(known), None)?;
+    let counts = 0..aggregate.aggr_expr.len();
+    let named = |exprs: Vec<Expr>, groups: usize| {
+        let name = |place: usize| if place < groups { group(place) } else { count(place - groups) };
+        exprs.into_iter().enumerate().map(|(place, expr)| expr.alias(name(place))).collect::<Vec<Expr>>()
+    };
+    let columns: Vec<Expr> = by.iter().map(ident).chain(counts.clone().map(|_| ident(ROWS))).collect();
+    let mut rows = known.project(named(columns, by.len()))?;
+    if let Some(rest) = rest {
+        let source = provider_as_source(Arc::new(rest));
+        let input = over(&aggregate.input, &LogicalPlan::TableScan(TableScan { source, ..scan.clone() }))?;
+        let counted = LogicalPlanBuilder::from(input)
+            .aggregate(aggregate.group_expr.clone(), aggregate.aggr_expr.clone())?
+            .build()?;
+        let columns = counted.schema().columns().into_iter().map(Expr::Column).collect();
+        let counted = LogicalPlanBuilder::from(counted).project(named(columns, by.len()))?;
+        rows = rows.union(counted.build()?)?;
+    }
+    let sums = counts.clone().map(|place| checked_sum::udaf().call(vec![ident(count(place))]).alias(count(place)));
+    let whole = rows.aggregate((0..by.len()).map(|place| ident(group(place))), sums.collect::<Vec<Expr>>())?;
+    let as_before = aggregate.schema.iter().enumerate().map(|(place, (qualifier, field))| {
+        let expr = match place.checked_sub(by.len()) {
+            None => ident(group(place)),
+            // A count is never null.
+            Some(place) => when(ident(count(place)).is_not_null(), ident(count(place))).otherwise(lit(0_i64))?,
+        };
+        Ok(expr.alias_qualified(qualifier.cloned(), field.name()))
+    });
+    Ok(Some(whole.project(as_before.collect::<Result<Vec<Expr>>>()?)?.build()?))
+}
+
+fn group(place: usize) -> String {
+    format!("__group_{place}")
+}
+
+fn count(place: usize) -> String {
+    format!("__count_{place}")
+}
+
+/// The scan that rows come from, through nothing but filters and choices of columns; the filters are added.
+fn scanned<'a>(plan: &'a LogicalPlan, filters: &mut Vec<Expr>) -> Option<&'a TableScan> {
+    match plan {
+        LogicalPlan::TableScan(scan) => Some(scan).filter(|scan| scan.fetch.is_none()),
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) => scanned(input, filters),
+        LogicalPlan::Projection(Projection { expr, input, .. }) => {
+            let is_choice = expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
+            if is_choice { scanned(input, filters) } else { None }
+        }
+        LogicalPlan::Filter(filter) => {
+            filters.extend(split_conjunction(&filter.predicate).into_iter().cloned());
+            scanned(&filter.input, filters)
+        }
+        _ => None,
+    }
+}
+
+/// The same plan over another scan.
+fn over(plan: &LogicalPlan, scan: &LogicalPlan) -> Result<LogicalPlan> {
+    match plan {
+        LogicalPlan::TableScan(_) => Ok(scan.clone()),
+        _ => {
+            let inputs = plan.inputs().into_iter().map(|input| over(input, scan)).collect::<Result<_>>()?;
+            plan.with_new_exprs(plan.expressions(), inputs)
+        }
+    }
 }
 
 /// Whether an aggregate is the number of rows.
@@ -73,13 +134,4 @@ fn counts_rows(expr: &Expr) -> bool {
     let is_plain = !params.distinct && params.filter.is_none() && params.order_by.is_empty();
     let of_rows = |arg: &Expr| matches!(arg, Expr::Literal(value, _) if !value.is_null());
     func.name() == "count" && is_plain && params.args.iter().all(of_rows)
-}
-
-/// The columns `by` and the number of rows of each file that the scan reads; `None` where the log does not say them.
-fn rows_of_files(scan: &TableScan, by: &[&Column]) -> Result<Option<Arc<dyn TableProvider>>> {
-    let Ok(table) = source_as_provider(&scan.source) else { return Ok(None) };
-    let Some(files) = table.downcast_ref::<LakeFiles>() else { return Ok(None) };
-    let names: Vec<&str> = by.iter().map(|column| column.name()).collect();
-    let Some(rows) = files.counts(&scan.filters, &names, ROWS)? else { return Ok(None) };
-    Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)))
 }

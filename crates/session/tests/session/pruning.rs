@@ -60,6 +60,7 @@ async fn rows_of_days_are_counted_by_the_log() {
         "SELECT l.source, l.day, count(*) AS n FROM silver.lines l WHERE day > DATE '2024-01-01' GROUP BY 1, 2 ORDER BY 1, 2",
         "SELECT sum(n) AS n FROM (SELECT source, count(*) AS n FROM silver.lines GROUP BY source HAVING count(*) > 2)",
         "SELECT day, count(*) AS n FROM silver.lines WHERE source = 'c' GROUP BY day",
+        "SELECT DISTINCT day FROM silver.lines WHERE source = 'b' ORDER BY day DESC LIMIT 1",
     ];
     let read = |sql: &str| {
         let counted = "sum(CASE WHEN id >= 0 THEN 1 ELSE 0 END)";
@@ -86,5 +87,11 @@ async fn rows_of_days_are_counted_by_the_log() {
     let session = factory(&lake, SessionOptions::default()).session().await.expect("a session");
     for sql in by_log {
         assert_eq!(ask(&session, sql).await, ask(&session, &read(sql)).await, "{sql}");
+    }
+    let total = "SELECT count(*) AS n FROM silver.lines WHERE source = 'a'";
+    assert_eq!(ask(&session, total).await, ask(&session, &read(total)).await);
+    for sql in [by_log[0], total] {
+        let plan = ask(&session, &format!("EXPLAIN {sql}")).await;
+        assert_eq!(plan.matches(".parquet").count(), 1, "only what the log does not say is read: {plan}");
     }
 }

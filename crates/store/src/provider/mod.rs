@@ -1,9 +1,9 @@
 //! Reading: a list of files as a DataFusion table.
 //!
-//! A scan is a plain Parquet scan over the files that pruning leaves, with partition values attached; it needs nothing of
-//! Smelt to run, so that it may run elsewhere too.
+//! A scan is a plain Parquet scan over the files that pruning leaves, with partition values attached.
 
 mod prune;
+mod readers;
 mod statistics;
 
 use std::collections::HashSet;
@@ -17,10 +17,9 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, ScalarValue, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::TableProviderFilterPushDown;
 use datafusion::physical_plan::ExecutionPlan;
@@ -32,6 +31,8 @@ use crate::error::{Result, StoreError};
 use crate::file::DataFile;
 use crate::lake::Lake;
 use crate::meta::TableMeta;
+
+use self::readers::Readers;
 
 /// What a scan gives for a table's schema: top-level strings and binaries as views, because scans and grouping of views
 /// copy less.
@@ -125,7 +126,8 @@ impl LakeFiles {
     }
 
     /// The number of rows of each file for which all filters are true, as `rows` (bigint), behind `columns`; a row for each
-    /// file. `None` where a file may have several values of a column, or of what a filter says, or does not say its rows.
+    /// file. Beside it the files that may have such rows, but also several values of a column, or of what a filter says, or of
+    /// which the number is not known; `None` where there are none.
     ///
     /// # Errors
     /// When a filter compares what cannot be compared.
@@ -134,25 +136,23 @@ impl LakeFiles {
         filters: &[Expr],
         columns: &[&str],
         rows: &str,
-    ) -> Result<Option<RecordBatch>, DataFusionError> {
-        let is_known = |filter: &Expr| prune::is_decided(self, filter);
-        if !filters.iter().all(is_known) || !columns.iter().all(|column| prune::has_one_value(self, column)) {
-            return Ok(None);
-        }
-        let mut kept = self.kept(filters)?;
+    ) -> Result<(RecordBatch, Option<LakeFiles>), DataFusionError> {
+        let (mut known, rest) = prune::decided(self, filters, columns)?;
         // No row is of no group.
-        kept.retain(|(file, _)| file.rows(&self.meta) != Some(0));
-        let counts: Option<Vec<i64>> =
-            kept.iter().map(|(file, _)| file.rows(&self.meta).and_then(|rows| i64::try_from(rows).ok())).collect();
-        let Some(counts) = counts else { return Ok(None) };
+        known.retain(|(file, _)| file.rows(&self.meta) != Some(0));
+        let counts = known.iter().map(|(file, _)| file.rows(&self.meta).and_then(|rows| i64::try_from(rows).ok()));
+        let counts: Int64Array = counts.collect();
         let mut fields = Vec::new();
         for column in columns {
             fields.push(Arc::new(self.schema.field_with_name(column)?.clone()));
         }
-        let mut values = prune::values(self, &kept, &fields)?;
+        let mut values = prune::values(self, &known, &fields)?;
         fields.push(Arc::new(Field::new(rows, DataType::Int64, false)));
-        values.push(Arc::new(Int64Array::from(counts)));
-        Ok(Some(RecordBatch::try_new(Arc::new(Schema::new(fields)), values)?))
+        values.push(Arc::new(counts));
+        let counts = RecordBatch::try_new(Arc::new(Schema::new(fields)), values)?;
+        let rest =
+            (!rest.is_empty()).then(|| Self::build(self.lake.clone(), Arc::clone(&self.meta), rest, self.signed));
+        Ok((counts, rest))
     }
 
     /// The files that may hold rows for which all filters are true, by partition values and statistics.
@@ -260,17 +260,21 @@ impl TableProvider for LakeFiles {
 
         let statistics = statistics::of_files(self, &kept);
         let files: Vec<_> = kept.iter().map(|(file, sign)| self.partitioned_file(file, *sign)).collect();
-        let config = FileScanConfigBuilder::new(url, Arc::new(ParquetSource::new(self.scanned.clone())))
+        let mut options =
+            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        // Filters are evaluated while decoding: columns that only they need, and rows that they drop, are not carried on.
+        options.global.pushdown_filters = true;
+        let readers = Readers::new(self.lake.object_store(), state.runtime_env(), !filters.is_empty());
+        let source = ParquetSource::new(self.scanned.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(readers));
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(in_groups(files, state.config().target_partitions()))
             .with_statistics(statistics)
             .with_projection_indices(Some(wanted))?
             .with_limit(limit)
             .build();
-        let mut options =
-            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        // Filters are evaluated while decoding: columns that only they need, and rows that they drop, are not carried on.
-        options.global.pushdown_filters = true;
-        ParquetFormat::new().with_options(options).create_physical_plan(state, config).await
+        Ok(DataSourceExec::from_data_source(config))
     }
 }
 

@@ -97,6 +97,27 @@ fn unqualified(filter: Expr) -> Result<Expr, DataFusionError> {
     Ok(filter.transform(strip)?.data)
 }
 
+/// Files of which all rows are such that the filters are true, and that have one value of each of these columns and a known
+/// number of rows; and the others that may have such rows.
+pub(super) fn decided(files: &LakeFiles, filters: &[Expr], columns: &[&str]) -> Result<(Kept, Kept), DataFusionError> {
+    let kept = files.kept(filters)?;
+    if filters.iter().any(|filter| filter.is_volatile() || has_subquery(filter)) {
+        return Ok((Vec::new(), kept));
+    }
+    let named: HashSet<&str> = filters.iter().flat_map(Expr::column_refs).map(|column| column.name()).collect();
+    let in_file: Vec<&str> = named.into_iter().chain(columns.iter().copied()).collect();
+    let in_file: Vec<&str> = in_file.into_iter().filter(|column| !is_of_partition(files, column)).collect();
+    let is_known = |(file, _): &(Arc<DataFile>, i32)| {
+        let has_one = |column: &&str| only_value(files, file, column).is_some();
+        file.rows(&files.meta).is_some() && in_file.iter().all(has_one)
+    };
+    let (mut known, rest): (Kept, Kept) = kept.into_iter().partition(is_known);
+    for filter in filters {
+        known = by_value(files, known, filter.clone())?;
+    }
+    Ok((known, rest))
+}
+
 /// The values of columns that have one in each file, for these files.
 pub(super) fn values(
     files: &LakeFiles,
