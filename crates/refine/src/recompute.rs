@@ -16,9 +16,10 @@ use crate::affected::{Affected, affected};
 use crate::diff::{Diff, Gone, Part, rounds};
 use crate::grouping::by_keys;
 use crate::job::{Job, Mode};
+use crate::plan::LoadedFeed;
 use crate::slices::{Slices, one_thread, slices};
 use crate::stage::Stage;
-use crate::stream::{self, Running};
+use crate::stream::Running;
 use crate::{Result, keys};
 
 /// What was computed.
@@ -45,33 +46,59 @@ pub(crate) async fn recompute(job: &Job<'_>, stage: &mut Stage) -> Result<Comput
     let mut gone = Gone::default();
     let grouping = by_keys(&context);
     for index in 0..rounds {
+        let mut rows = Rows::new(job, &grouping, &part);
+        // Upstream is read while the stored rows are, which wait for nothing else.
+        rows.begin().await?;
         let mut diff = Diff::load(job, &context, part.clone(), files.clone(), (index, rounds)).await?;
-        computed = compute(job, &grouping, &part, &mut diff, stage).await?;
+        computed = 0;
+        while let Some(batch) = rows.next().await? {
+            computed += batch.num_rows() as u64;
+            stage.add(diff.fresh(&batch)?).await?;
+        }
         gone.merge(diff.into_gone());
     }
     gone.remove(job, &context, &part, files, stage).await?;
     Ok(Computed { rows: computed, slices: 1 })
 }
 
-/// Runs the model's SQL for the part and stages the rows that are not stored.
-async fn compute(
-    job: &Job<'_>,
-    context: &SessionContext,
-    part: &Part,
-    diff: &mut Diff,
-    stage: &mut Stage,
-) -> Result<u64> {
-    let mut computed = 0;
-    for feed in &job.model.feeds {
-        let plan = filtered(job.feed(context, feed).await?, part)?;
-        let frame = DataFrame::new(context.state(), plan);
-        stream::each(frame, Ok, async |batch: RecordBatch| {
-            computed += batch.num_rows() as u64;
-            stage.add(diff.fresh(&batch)?).await
-        })
-        .await?;
+/// The rows that a model's SELECTs give for a part, one SELECT after the other.
+struct Rows<'a> {
+    job: &'a Job<'a>,
+    context: &'a SessionContext,
+    part: &'a Part,
+    feeds: std::slice::Iter<'a, LoadedFeed>,
+    running: Running,
+    is_running: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(job: &'a Job<'a>, context: &'a SessionContext, part: &'a Part) -> Self {
+        let threads = job.env.factory.options().threads.max(1);
+        let (feeds, running) = (job.model.feeds.iter(), Running::new(threads));
+        Self { job, context, part, feeds, running, is_running: false }
     }
-    Ok(computed)
+
+    /// Begins with the next SELECT, if there is one.
+    async fn begin(&mut self) -> Result<()> {
+        if let Some(feed) = self.feeds.next() {
+            let plan = filtered(self.job.feed(self.context, feed).await?, self.part)?;
+            self.running.start(0, DataFrame::new(self.context.state(), plan)).await?;
+            self.is_running = true;
+        }
+        Ok(())
+    }
+
+    /// The next rows; `None` after the last.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while self.is_running {
+            if let (_, Some(batch)) = self.running.next().await? {
+                return Ok(Some(batch));
+            }
+            self.is_running = false;
+            self.begin().await?;
+        }
+        Ok(None)
+    }
 }
 
 /// Computes the parts of a whole, as many at the same time as there are threads.
