@@ -126,24 +126,46 @@ fn start(shape: &Shape, batch: &RecordBatch, row: usize) -> Start {
 /// Whether a file of Bronze may hold a message of a greater lineage, by its statistics.
 fn may_follow(file: &DataFile, meta: &TableMeta, least: &Start, dated: bool) -> bool {
     let stats = file.stats(meta);
-    let bounds = |name: &str| stats.columns.get(name).map(|column| (column.min.clone(), column.max.clone()));
-    if !dated
-        && let Some((Some(ScalarValue::Utf8(Some(min))), Some(ScalarValue::Utf8(Some(max))))) = bounds("_source")
-        && min == max
-        && let Some(path) = min.strip_prefix(FILES_PREFIX)
-    {
+    let bounds = |name: &str| stats.columns.get(name).and_then(|column| column.min.as_ref().zip(column.max.as_ref()));
+    let source = bounds("_source").filter(|(min, max)| min == max).and_then(|(min, _)| min.try_as_str().flatten());
+    if !dated && let Some(path) = source.and_then(|source| source.strip_prefix(FILES_PREFIX)) {
         // One landing file, whose rows have no time: they come before all rows that have one.
         return least.at.is_none() && natural_key(path).as_str() >= least.name.as_str();
     }
     match (least.at, bounds("_arrived_at")) {
-        (Some(at), Some((_, Some(ScalarValue::TimestampMicrosecond(Some(max), _))))) => max >= at,
+        (Some(at), Some((_, ScalarValue::TimestampMicrosecond(Some(max), _)))) => *max >= at,
         _ => true,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
     use super::*;
+
+    /// A correction would read all of Bronze otherwise.
+    #[test]
+    fn files_that_come_before_are_ruled_out() {
+        let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let fields = [Field::new("_source", DataType::Utf8, true), Field::new("_arrived_at", instant, true)];
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let meta = TableMeta::new("bronze.t".parse().expect("a name"), "id".into(), schema, vec![], (1, 2));
+        let file = |stats: &str| DataFile::new("a.parquet", 1, vec![], 0, Some(stats.into()));
+        let of = |name: &str| {
+            let source = format!(r#"{{"_source":"{FILES_PREFIX}{name}"}}"#);
+            file(&format!(r#"{{"numRecords":1,"minValues":{source},"maxValues":{source}}}"#))
+        };
+        let landed = |name: &str| Start { at: None, name: natural_key(name).to_string() };
+        assert!(!may_follow(&of("sales-9.csv"), &meta, &landed("sales-10.csv"), false));
+        assert!(may_follow(&of("sales-10.csv"), &meta, &landed("sales-9.csv"), false));
+        assert!(may_follow(&of("sales-9.csv"), &meta, &landed("sales-10.csv"), true), "the date counts, not the name");
+        let time = r#"{"_arrived_at":"2024-01-01T00:00:00.000Z"}"#;
+        let arrived = file(&format!(r#"{{"numRecords":1,"minValues":{time},"maxValues":{time}}}"#));
+        let at = |seconds: i64| Start { at: Some((1_704_067_200 + seconds) * 1_000_000), name: String::new() };
+        assert!(may_follow(&arrived, &meta, &at(-1), false) && !may_follow(&arrived, &meta, &at(1), false));
+        assert!(may_follow(&file(r#"{"numRecords":1}"#), &meta, &at(1), false), "nothing is known");
+    }
 
     #[test]
     fn rows_without_a_time_come_first() {
