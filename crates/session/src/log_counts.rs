@@ -67,7 +67,7 @@ fn counted(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         let name = |place: usize| if place < groups { group(place) } else { count(place - groups) };
         exprs.into_iter().enumerate().map(|(place, expr)| expr.alias(name(place))).collect::<Vec<Expr>>()
     };
-    let columns: Vec<Expr> = by.iter().map(ident).chain(counts.clone().map(|_| ident(ROWS))).collect();
+    let columns: Vec<Expr> = by.iter().map(|name| ident(*name)).chain(counts.clone().map(|_| ident(ROWS))).collect();
     let mut rows = known.project(named(columns, by.len()))?;
     if let Some(rest) = rest {
         let source = provider_as_source(Arc::new(rest));

@@ -141,16 +141,19 @@ fn may_follow(file: &DataFile, meta: &TableMeta, least: &Start, dated: bool) -> 
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use store::{Lake, LakeOptions, TableSpec};
 
     use super::*;
 
     /// A correction would read all of Bronze otherwise.
-    #[test]
-    fn files_that_come_before_are_ruled_out() {
+    #[tokio::test]
+    async fn files_that_come_before_are_ruled_out() {
         let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let fields = [Field::new("_source", DataType::Utf8, true), Field::new("_arrived_at", instant, true)];
-        let schema = Arc::new(Schema::new(fields.to_vec()));
-        let meta = TableMeta::new("bronze.t".parse().expect("a name"), "id".into(), schema, vec![], (1, 2));
+        let spec = TableSpec::new(Arc::new(Schema::new(fields.to_vec())));
+        let lake = Lake::open("memory:///", LakeOptions::default()).await.expect("a lake");
+        let table = lake.create_table(&"bronze.t".parse().expect("a name"), &spec).await.expect("a table");
+        let meta = Arc::clone(table.snapshot().meta());
         let file = |stats: &str| DataFile::new("a.parquet", 1, vec![], 0, Some(stats.into()));
         let of = |name: &str| {
             let source = format!(r#"{{"_source":"{FILES_PREFIX}{name}"}}"#);
