@@ -5,6 +5,7 @@
 //! values are counted as they were.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::Result;
@@ -20,8 +21,12 @@ use store::LakeFiles;
 
 use crate::functions::checked_sum;
 
-/// The name of what the log says.
-const KNOWN: &str = "__known";
+/// Names what the log says, each time otherwise: scans of one name are equal to DataFusion, whatever they scan, and equal
+/// subqueries are answered once.
+fn known_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("__known_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
 
 /// The column with the rows of each file.
 const ROWS: &str = "__rows";
@@ -61,7 +66,7 @@ fn counted(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         return Ok(None);
     }
     let known: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(known.schema(), vec![vec![known]])?);
-    let known = LogicalPlanBuilder::scan(KNOWN, provider_as_source(known), None)?;
+    let known = LogicalPlanBuilder::scan(known_name(), provider_as_source(known), None)?;
     let counts = 0..aggregate.aggr_expr.len();
     let named = |exprs: Vec<Expr>, groups: usize| {
         let name = |place: usize| if place < groups { group(place) } else { count(place - groups) };

@@ -81,6 +81,9 @@ async fn rows_of_days_are_counted_by_the_log() {
         let plan = ask(&session, &format!("EXPLAIN {sql}")).await;
         assert!(plan.contains(".parquet"), "{plan}");
     }
+    let several = "SELECT (SELECT count(*) FROM silver.lines WHERE source = 'a') AS a, \
+        (SELECT count(*) FROM silver.lines WHERE source = 'b') AS b, (SELECT count(*) FROM silver.lines) AS both_of";
+    assert!(ask(&session, several).await.contains("| 6 | 2 | 8       |"), "{}", ask(&session, several).await);
     // A file with rows of both.
     version = append(&lake, "silver.lines", &["day"], rows(2, &["a", "b"])).await;
     release(&lake, &[("silver.lines", version)]).await;
