@@ -225,7 +225,7 @@ impl TableWriter {
         F: Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError> + Send + 'static,
     {
         let (lake, meta, file) = (self.lake.clone(), Arc::clone(&self.meta), Arc::clone(file));
-        let (columns, group_rows) = (columns.to_vec(), self.options.row_group_rows);
+        let columns = columns.to_vec();
         async move {
             // Of fewer than two pages at least half are encoded again.
             let has_pages = file.rows(&meta).is_some_and(|rows| rows >= 2 * encode::PAGE_ROWS as u64);
@@ -235,7 +235,7 @@ impl TableWriter {
             let location = in_lake(&crate::log::table_root(&meta.table), &file.path);
             let failed = |e| StoreError::storage("read", &location, e);
             let bytes = lake.store().get(&location).await.map_err(failed)?.bytes().await.map_err(failed)?;
-            let spliced = on_worker(move || splice::without(&meta, &file, bytes, &columns, &goes, group_rows)).await?;
+            let spliced = on_worker(move || splice::without(&meta, &file, bytes, &columns, &goes)).await?;
             // Whoever reads all rows says what is wrong with them.
             Ok(spliced.unwrap_or_else(|error| {
                 tracing::debug!(%location, %error, "pages are not copied");

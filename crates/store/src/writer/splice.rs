@@ -42,8 +42,11 @@ use crate::provider::partition_scalar;
 /// Rows of keys that are looked at at a time.
 const BATCH_ROWS: usize = 8192;
 
-/// Row groups beyond those that a file of its rows needs, from which on they are put together again.
-const SMALL_GROUPS: usize = 8;
+/// Row groups of fewer rows than this on average are put together again, where there are more than some of them.
+const SMALL_GROUP: usize = 512;
+
+/// Small row groups, or pages, that any file may have.
+const SOME: usize = 8;
 
 /// The row groups of a file without some rows, to be appended to another file.
 #[derive(Debug)]
@@ -73,7 +76,6 @@ pub(super) fn without(
     bytes: Bytes,
     columns: &[String],
     goes: &dyn Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError>,
-    group_rows: usize,
 ) -> Result<Option<Spliced>> {
     let failed = |error: StoreError| ParquetError::External(Box::new(error));
     let plain = Layout::without_dictionaries(meta).map_err(failed)?;
@@ -82,26 +84,29 @@ pub(super) fn without(
         return Ok(None);
     };
     let source = Source { bytes, metadata };
-    if !source.is_fit(&plain, group_rows) {
+    if !source.is_fit(&plain) {
+        return Ok(None);
+    }
+    let layout = Arc::new(Layout::new(meta, false, &[]).map_err(failed)?);
+    let count = source.metadata.metadata().num_row_groups();
+    let gone = (0..count).map(|group| source.gone(meta, file, group, columns, goes)).collect::<Result<Vec<_>>>()?;
+    let windows: Vec<_> = gone.iter().enumerate().map(|(group, gone)| source.windows(group, gone)).collect();
+    let encoded: usize = windows.iter().flatten().map(ExactSizeIterator::len).sum();
+    if 2 * encoded > (0..count).map(|group| source.group_rows(group)).sum() {
         return Ok(None);
     }
     let mut groups = Vec::new();
-    for group in 0..source.metadata.metadata().num_row_groups() {
-        let gone = source.gone(meta, file, group, columns, goes)?;
-        if gone.len() == source.group_rows(group) {
-            continue;
+    for (group, (gone, windows)) in gone.iter().zip(&windows).enumerate() {
+        if gone.len() < source.group_rows(group) {
+            groups.push(source.spliced(group, gone, windows, &plain, &layout)?);
         }
-        let Some(windows) = source.windows(group, &gone) else { return Ok(None) };
-        groups.push(source.spliced(group, &gone, &windows, &plain)?);
     }
-    // For rows that are appended later.
-    let layout = Arc::new(Layout::new(meta, false, &[]).map_err(failed)?);
     Ok(Some(Spliced { layout, groups }))
 }
 
 impl Source {
     /// Whether pages of the file can be taken over into files of this layout.
-    fn is_fit(&self, layout: &Layout, group_rows: usize) -> bool {
+    fn is_fit(&self, layout: &Layout) -> bool {
         let metadata = self.metadata.metadata();
         let schema = metadata.file_metadata().schema_descr();
         let rows = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or(usize::MAX);
@@ -109,15 +114,14 @@ impl Source {
             && schema.columns().iter().all(|column| column.max_rep_level() == 0)
             && metadata.offset_index().is_some()
             && metadata.column_index().is_some()
-            && metadata.num_row_groups() <= rows.div_ceil(group_rows.max(1)) + SMALL_GROUPS
+            && metadata.num_row_groups() <= rows / SMALL_GROUP + SOME
             && (0..metadata.num_row_groups()).all(|group| (0..self.leaves()).all(|leaf| self.is_fit_chunk(group, leaf)))
     }
 
     /// Whether a chunk is compressed as ours are, and has pages that are not all too many for its rows.
     fn is_fit_chunk(&self, group: usize, leaf: usize) -> bool {
         let chunk = self.metadata.metadata().row_group(group).column(leaf);
-        let (pages, most) =
-            (self.pages(group, leaf).len(), 2 * self.group_rows(group).div_ceil(PAGE_ROWS) + SMALL_GROUPS);
+        let (pages, most) = (self.pages(group, leaf).len(), 2 * self.group_rows(group).div_ceil(PAGE_ROWS) + SOME);
         matches!(chunk.compression(), Compression::ZSTD(_)) && (1..=most).contains(&pages)
     }
 
@@ -162,9 +166,12 @@ impl Source {
         Ok(gone)
     }
 
-    /// The rows that have to be encoded again: whole pages of each column. `None` where they are most of the row group.
-    fn windows(&self, group: usize, gone: &[usize]) -> Option<Vec<Range<usize>>> {
+    /// The rows that have to be encoded again: whole pages of each column.
+    fn windows(&self, group: usize, gone: &[usize]) -> Vec<Range<usize>> {
         let mut windows: Vec<Range<usize>> = Vec::new();
+        if gone.len() == self.group_rows(group) {
+            return windows;
+        }
         for &row in gone {
             if windows.last().is_some_and(|window| window.contains(&row)) {
                 continue;
@@ -183,8 +190,7 @@ impl Source {
                 None => windows.push(window),
             }
         }
-        let encoded: usize = windows.iter().map(ExactSizeIterator::len).sum();
-        (2 * encoded <= self.group_rows(group)).then_some(windows)
+        windows
     }
 
     /// The window as wide as the pages of a column that it has rows of.
@@ -217,8 +223,20 @@ impl Source {
     }
 
     /// A row group without the rows that are gone, of which there are others.
-    fn spliced(&self, group: usize, gone: &[usize], windows: &[Range<usize>], plain: &Layout) -> Result<RowGroup> {
-        let rows = self.group_rows(group) - gone.len();
+    fn spliced(
+        &self,
+        group: usize,
+        gone: &[usize],
+        windows: &[Range<usize>],
+        plain: &Layout,
+        usual: &Layout,
+    ) -> Result<RowGroup> {
+        let all = self.group_rows(group);
+        if 2 * windows.iter().map(ExactSizeIterator::len).sum::<usize>() > all {
+            let batches = self.rows(group, 0..all, gone)?;
+            return usual.encode(&batches).map_err(|e| ParquetError::External(Box::new(e)));
+        }
+        let rows = all - gone.len();
         let part = |window: &Range<usize>| Part::of(window.clone(), &self.rows(group, window.clone(), gone)?, plain);
         let parts = windows.iter().map(part).collect::<Result<Vec<Part>>>()?;
         let chunks = (0..self.leaves()).map(|leaf| self.chunk(group, leaf, &parts, rows));

@@ -178,7 +178,7 @@ async fn files_that_are_not_worth_it_are_not_copied() {
     let each_page = (0..30_000).step_by(4_000).collect();
     assert!(!take_out(&t, &each_page, None, 128 * 1024).await);
     // Small row groups are put together again.
-    let t = filled(&rows(0..30_000), 1_000).await;
+    let t = filled(&rows(0..30_000), 100).await;
     assert!(!take_out(&t, &BTreeSet::from([7]), None, 128 * 1024).await);
     // Older files lack a column.
     let t = filled(&rows(0..30_000), 128 * 1024).await;
@@ -196,7 +196,7 @@ proptest! {
     /// Again and again, with new rows behind, over row groups of any size.
     #[test]
     fn rows_are_taken_out_again_and_again(
-        group_rows in prop::sample::select(vec![5_000_usize, 9_000, 16_384, 128 * 1024]),
+        group_rows in prop::sample::select(vec![1_000_usize, 5_000, 9_000, 16_384, 128 * 1024]),
         steps in prop::collection::vec((prop::collection::btree_set(0..30_400_i64, 0..5), any::<bool>()), 1..5),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
