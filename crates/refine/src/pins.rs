@@ -117,3 +117,28 @@ impl Pins {
         self.lock().insert(table.name().clone(), (table.clone(), snapshot));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use store::{LakeOptions, TableSpec};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_table_that_comes_later_is_found() {
+        let lake = Lake::open("memory:///", LakeOptions::default()).await.expect("a lake");
+        let spec = TableSpec::new(Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)])));
+        let names: Vec<TableName> = ["bronze.early", "bronze.late"].map(|name| name.parse().expect("a name")).to_vec();
+        lake.create_table(&names[0], &spec).await.expect("a table");
+        let pins = Pins::new(lake.clone(), true);
+        assert!(pins.refresh(names.clone()).await.expect("looks"));
+        assert!(pins.get(&names[0]).is_some() && pins.get(&names[1]).is_none());
+        lake.create_table(&names[1], &spec).await.expect("a table");
+        assert!(!pins.refresh(names.clone()).await.expect("looks"), "a moment ago it was not there");
+        tokio::time::sleep(ABSENT_FOR).await;
+        assert!(pins.refresh(names.clone()).await.expect("looks"));
+        assert!(pins.get(&names[1]).is_some());
+        assert!(!pins.refresh(names).await.expect("looks"), "none moved");
+    }
+}

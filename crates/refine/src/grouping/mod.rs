@@ -54,6 +54,7 @@ mod tests {
     use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch};
     use arrow::util::pretty::pretty_format_batches;
     use datafusion::datasource::MemTable;
+    use datafusion::execution::memory_pool::FairSpillPool;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_plan::displayable;
     use datafusion::prelude::SessionConfig;
@@ -98,8 +99,10 @@ mod tests {
         context_of(facts, by_keys, memory, config)
     }
 
+    /// With the pool that sessions have.
     fn context_of(facts: &[RecordBatch], by_keys: bool, memory: usize, config: SessionConfig) -> SessionContext {
-        let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().expect("a runtime");
+        let pool = Arc::new(FairSpillPool::new(memory));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().expect("a runtime");
         let partitions = config.target_partitions();
         let state = SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime);
         let context = SessionContext::new_with_state(state.build());

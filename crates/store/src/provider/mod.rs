@@ -264,7 +264,8 @@ impl TableProvider for LakeFiles {
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         // Filters are evaluated while decoding: columns that only they need, and rows that they drop, are not carried on.
         options.global.pushdown_filters = true;
-        let readers = Readers::new(self.lake.object_store(), state.runtime_env(), !filters.is_empty());
+        // Filters that are decided here skip no pages.
+        let readers = Readers::new(self.lake.object_store(), state.runtime_env(), !all_exact);
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
