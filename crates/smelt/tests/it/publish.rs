@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use servers::Minio;
+use servers::proxy::{Fault, Proxy};
 
+use crate::s3::variables;
 use crate::support::{Lake, files_below};
 use crate::topic::until;
 
@@ -131,22 +133,25 @@ fn a_publication_to_a_bucket_that_is_killed_again_and_again_ends_as_one_that_is_
         .collect();
     shop.land("1.ndjson", &invoices);
     let expected = shop.publish("kpi_minute", &[]);
+    let proxy = Proxy::start(&minio.address());
     let command = || {
         let mut command = shop.lake.command(["publish", "kpi_minute", "--to", "s3://figures/kpi"]);
-        command.envs(minio.env()).stderr(Stdio::null());
+        command.envs(variables(&minio, &proxy.endpoint())).stderr(Stdio::null());
         command
     };
-    let mut killed = 0;
-    for _ in 0..5 {
-        let before = minio.objects("figures").len();
+    for round in 0..5 {
+        // Those behind the first 50 wait, so that the run cannot end before it is killed; then they arrive late.
+        let (held, _) = Fault::hold("PUT", "figures");
+        proxy.add(held.after_skipping(50).times(usize::MAX));
+        let before = proxy.fired();
         let mut child = command().spawn().expect("the binary starts");
-        until("more files", || {
-            child.try_wait().expect("its state").is_some() || minio.objects("figures").len() > before + 50
-        });
+        until("a file that waits", || proxy.fired() > before || child.try_wait().expect("its state").is_some());
         child.kill().expect("SIGKILL");
-        killed += usize::from(child.wait().expect("the child is gone").signal() == Some(9));
+        assert_eq!(child.wait().expect("the child is gone").signal(), Some(9), "round {round}");
+        proxy.clear();
     }
-    assert!(killed > 2, "{killed} of 5 were killed");
+    let put = minio.objects("figures").len();
+    assert!((250..1200).contains(&put), "{put} of 1200 before the run that ends");
     let published = || -> BTreeMap<String, String> {
         command().status().map(|status| assert!(status.success(), "{status}")).expect("the binary starts");
         let objects = minio.objects("figures").into_iter().filter_map(|path| {

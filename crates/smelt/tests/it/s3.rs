@@ -16,7 +16,7 @@ use crate::support::{Lake, Ran, files_in, terminate};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the binary is told of a bucket behind an address.
-fn variables(minio: &Minio, endpoint: &str) -> Vec<(&'static str, String)> {
+pub fn variables(minio: &Minio, endpoint: &str) -> Vec<(&'static str, String)> {
     let mut variables = minio.env();
     variables.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
     variables.push(("AWS_ENDPOINT_URL", endpoint.to_owned()));
