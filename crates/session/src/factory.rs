@@ -20,6 +20,7 @@ use crate::limits::{self, QueryThreads};
 use crate::log_counts::LogCounts;
 use crate::plans::Prepared;
 use crate::resolver::Resolver;
+use crate::top_bound::TopBound;
 use crate::top_rows::TopRows;
 use crate::{LakeSession, SessionError, SessionOptions, functions};
 
@@ -75,7 +76,7 @@ impl SessionFactory {
         let runtime = runtime(&lake, &options)?;
         let template =
             SessionStateBuilder::new().with_config(config(&options)).with_runtime_env(runtime).with_default_features();
-        let template = template.with_optimizer_rule(Arc::new(TopRows));
+        let template = template.with_optimizer_rule(Arc::new(TopRows)).with_optimizer_rule(Arc::new(TopBound));
         let mut template = template.with_optimizer_rule(Arc::new(LogCounts));
         template.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
         // Later functions replace earlier ones of the same name.

@@ -43,6 +43,7 @@ mod row_expr;
 mod row_value;
 mod statement;
 mod stored;
+mod top_bound;
 mod top_rows;
 
 pub use bronze::{bronze_view, empty_bronze};

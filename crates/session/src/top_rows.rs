@@ -99,7 +99,7 @@ fn is_cut(plan: &LogicalPlan, rows: usize) -> bool {
 }
 
 /// Expressions over a plan's columns by what the columns are made of; `expr` says it for the place of each.
-fn in_terms_of(by: &[SortExpr], plan: &LogicalPlan, expr: impl Fn(usize) -> Expr) -> Result<Vec<SortExpr>> {
+pub(crate) fn in_terms_of(by: &[SortExpr], plan: &LogicalPlan, expr: impl Fn(usize) -> Expr) -> Result<Vec<SortExpr>> {
     let replaced = |by: &SortExpr| {
         let made = by.expr.clone().transform(|part| match &part {
             Expr::Column(column) => Ok(Transformed::yes(expr(plan.schema().index_of_column(column)?))),

@@ -98,3 +98,38 @@ async fn rows_of_days_are_counted_by_the_log() {
         assert_eq!(plan.matches(".parquet").count(), 1, "only what the log does not say is read: {plan}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_rows_come_of_the_files_that_can_have_them() {
+    let lake = empty_lake().await;
+    let mut version = 0;
+    // In no order; neighbours share values, and one file has nulls.
+    for part in [3, 0, 5, 1, 4, 2] {
+        let at = (0..11).map(|n| (part != 1 || n != 4).then_some(part * 10 + n));
+        let batch = RecordBatch::try_from_iter_with_nullable([
+            ("id", Arc::new(Int32Array::from_iter_values((0..11).map(|n| part * 100 + n))) as ArrayRef, false),
+            ("at", Arc::new(at.collect::<Int32Array>()) as ArrayRef, true),
+            ("source", Arc::new(StringArray::from(vec![if part > 3 { "b" } else { "a" }; 11])) as ArrayRef, false),
+        ])
+        .expect("columns of one length");
+        version = append(&lake, "silver.lines", &[], batch).await;
+    }
+    release(&lake, &[("silver.lines", version)]).await;
+    let session = factory(&lake, SessionOptions::default()).session().await.expect("a session");
+    for (sql, files) in [
+        ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 10", 1),
+        ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 11", 2),
+        ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 5 OFFSET 20", 3),
+        ("SELECT id, at FROM silver.lines ORDER BY at DESC, id LIMIT 3", 2),
+        ("SELECT id, at FROM silver.lines ORDER BY at, id LIMIT 12", 3),
+        ("SELECT id, later FROM (SELECT id, at AS later FROM silver.lines) AS l ORDER BY l.later, id LIMIT 1", 2),
+        ("SELECT id, at FROM silver.lines WHERE source = 'a' ORDER BY at DESC NULLS LAST, id LIMIT 4", 2),
+        ("SELECT id, at FROM silver.lines WHERE id % 2 = 0 ORDER BY at DESC NULLS LAST, id LIMIT 4", 6),
+        ("SELECT id, at FROM silver.lines ORDER BY at, id LIMIT 100", 6),
+    ] {
+        let plan = ask(&session, &format!("EXPLAIN {sql}")).await;
+        assert_eq!(plan.matches(".parquet").count(), files, "{sql}\n{plan}");
+        let unbounded = sql.replace("ORDER BY at", "ORDER BY at + 0").replace("l.later,", "l.later + 0,");
+        assert_eq!(ask(&session, sql).await, ask(&session, &unbounded).await, "{sql}");
+    }
+}

@@ -155,6 +155,21 @@ impl LakeFiles {
         Ok((counts, rest))
     }
 
+    /// The value of a column that none of the first `rows` rows by it comes behind, of those for which all filters are true
+    /// and the column is not null; there are so many up to it. `None` where the log does not say.
+    ///
+    /// # Errors
+    /// When there is no such column, or a filter compares what cannot be compared.
+    pub fn bound(
+        &self,
+        filters: &[Expr],
+        column: &str,
+        descending: bool,
+        rows: u64,
+    ) -> Result<Option<ScalarValue>, DataFusionError> {
+        prune::bound(self, filters, column, descending, rows)
+    }
+
     /// The files that may hold rows for which all filters are true, by partition values and statistics.
     ///
     /// # Errors

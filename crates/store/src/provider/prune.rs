@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, UInt64Type};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
@@ -142,6 +142,43 @@ pub(super) fn values(
         ScalarValue::iter_to_array(values)
     };
     fields.iter().map(column).collect()
+}
+
+/// The end of a column's values beyond which none of the first `rows` rows in its order lie, of those for which all filters
+/// are true: the files whose rows are known to fulfil them have so many up to it. `None` where nothing is known.
+pub(super) fn bound(
+    files: &LakeFiles,
+    filters: &[Expr],
+    column: &str,
+    descending: bool,
+    rows: u64,
+) -> Result<Option<ScalarValue>, DataFusionError> {
+    let column = Column::new_unqualified(column);
+    let kind = files.scanned.table_schema().field_with_name(column.name())?.data_type();
+    // Bounds of decimals go through doubles at other writers, and doubles may be no numbers.
+    if kind.is_decimal() || kind.is_floating() {
+        return Ok(None);
+    }
+    let (kept, _) = decided(files, filters, &[])?;
+    let known = Known::new(files, &kept);
+    let ends = if descending { known.min_values(&column) } else { known.max_values(&column) };
+    let (Some(ends), Some(nulls)) = (ends, known.null_counts(&column)) else { return Ok(None) };
+    let nulls = nulls.as_primitive::<UInt64Type>();
+    let mut first = Vec::new();
+    for (at, (file, _)) in kept.iter().enumerate().filter(|(at, _)| ends.is_valid(*at) && nulls.is_valid(*at)) {
+        let rows = file.rows(&files.meta).unwrap_or(0).saturating_sub(nulls.value(at));
+        first.push((ScalarValue::try_from_array(&ends, at)?, rows));
+    }
+    first.sort_by(|(a, _), (b, _)| {
+        let order = a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
+        if descending { order.reverse() } else { order }
+    });
+    let mut seen = 0;
+    let enough = first.into_iter().find(|(_, more)| {
+        seen += more;
+        seen >= rows
+    });
+    Ok(enough.map(|(end, _)| end))
 }
 
 /// The files of whose rows a filter is true, by the values that the columns have in each.
