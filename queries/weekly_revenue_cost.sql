@@ -12,7 +12,7 @@ SELECT
   sum(total_cost) AS cost,
   sum(total_ship_cost) AS ship_cost,
   sum(total_sales_amt) - sum(total_cost) - sum(total_ship_cost) AS margin
-FROM gold.weekly_store_product
+FROM gold.weekly_store
 WHERE $year IS NULL OR yr_num = $year
 GROUP BY yr_num, wk_num
 ORDER BY yr_num, wk_num

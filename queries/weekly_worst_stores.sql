@@ -24,7 +24,7 @@ FROM (
     sum(low_stock_instances) AS low_stock_days,
     sum(no_stock_instances) AS no_stock_days,
     sum(total_sales_amt) AS revenue
-  FROM gold.weekly_store_product
+  FROM gold.weekly_store
   WHERE ($year IS NULL OR yr_num = $year) AND ($week IS NULL OR wk_num = $week)
   GROUP BY store_key
 ) AS lost

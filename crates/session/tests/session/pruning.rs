@@ -117,10 +117,10 @@ async fn the_first_rows_come_of_the_files_that_can_have_them() {
     release(&lake, &[("silver.lines", version)]).await;
     let session = factory(&lake, SessionOptions::default()).session().await.expect("a session");
     for (sql, files) in [
-        ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 10", 1),
         ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 11", 2),
-        ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 5 OFFSET 20", 3),
-        ("SELECT id, at FROM silver.lines ORDER BY at DESC, id LIMIT 3", 2),
+        ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 12", 3),
+        ("SELECT id, at FROM silver.lines ORDER BY at DESC NULLS LAST, id LIMIT 5 OFFSET 20", 4),
+        ("SELECT id, at FROM silver.lines ORDER BY at DESC, id LIMIT 3", 3),
         ("SELECT id, at FROM silver.lines ORDER BY at, id LIMIT 12", 3),
         ("SELECT id, later FROM (SELECT id, at AS later FROM silver.lines) AS l ORDER BY l.later, id LIMIT 1", 2),
         ("SELECT id, at FROM silver.lines WHERE source = 'a' ORDER BY at DESC NULLS LAST, id LIMIT 4", 2),
