@@ -2,7 +2,7 @@
 ---
 description = "How much of each product the shop is expected to need in each of the next twelve months"
 grain = ["month", "product_id"]
-kept = "view"
+kept = "full"
 columns.month = { description = "first day of a month that is not over, from the first one on" }
 columns.months_ahead = { unit = "months", description = "1: the first month that is not over" }
 columns.product_id = { description = "the product, as the till names it" }
