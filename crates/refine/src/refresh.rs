@@ -139,9 +139,11 @@ pub(crate) async fn refresh(
             return done(report, Outcome::Held, started);
         }
     }
+    let added = computed.staged.adds.clone();
     match publish(&job, computed, &mut report).await {
         Ok(Some(snapshot)) => {
-            latest::follow(&job, &snapshot, report.outcome != Outcome::Unchanged).await;
+            let added = (report.outcome != Outcome::Unchanged).then_some(added.as_slice());
+            latest::follow(&job, &snapshot, added).await;
             pins.set(&job.table, snapshot);
         }
         Ok(None) => {}

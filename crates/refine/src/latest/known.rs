@@ -1,10 +1,10 @@
 //! What a run that follows knows from one cycle to the next: what it has stored last ([`Recent`]), and which entities are in
-//! files that it has looked through: a filter for each file.
+//! files that it has written or looked through: a filter for each file.
 //!
 //! The index says in which partition an entity is. A run that follows a busy stream adds to one partition all day, and
 //! an event that is sent twice would have it look through all of that again, more of it at each cycle.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::DataFile;
@@ -13,7 +13,7 @@ use super::index::{Filter, Tails};
 use super::recent::Recent;
 use crate::keyset::KeySet;
 
-/// Memory of all filters: those of eighty million rows.
+/// Memory of all filters: those of eighty million rows. The oldest ones go first: what is sent again mostly comes soon.
 const MOST_BYTES: usize = 128 << 20;
 
 /// Keys from which on files are looked through without asking their filters first.
@@ -34,7 +34,35 @@ pub(crate) struct Known {
 struct Filters {
     bytes: usize,
     /// By definition of the index (which names the table and the entity), then by the file's path.
-    tables: HashMap<String, HashMap<Arc<str>, Filter>>,
+    tables: HashMap<Arc<str>, HashMap<Arc<str>, Filter>>,
+    /// The tables and paths of all of them, in the order in which they came.
+    order: VecDeque<(Arc<str>, Arc<str>)>,
+}
+
+impl Filters {
+    /// Forgets the oldest filters, so that so many bytes fit into `most`.
+    fn make_room(&mut self, bytes: usize, most: usize) {
+        while self.bytes + bytes > most
+            && let Some((table, path)) = self.order.pop_front()
+        {
+            let gone = self.tables.get_mut(&table).and_then(|known| known.remove(&path));
+            self.bytes -= gone.map_or(0, |gone| gone.bytes());
+        }
+    }
+
+    fn add(&mut self, table: &str, path: &Arc<str>, filter: Filter) {
+        let table = match self.tables.get_key_value(table) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(table),
+        };
+        let known = self.tables.entry(Arc::clone(&table)).or_default();
+        // A file does not change: what is there says the same.
+        if !known.contains_key(path) {
+            self.bytes += filter.bytes();
+            known.insert(Arc::clone(path), filter);
+            self.order.push_back((table, Arc::clone(path)));
+        }
+    }
 }
 
 impl Known {
@@ -75,18 +103,13 @@ impl Known {
         files.retain(|file| known.get(&file.path).is_none_or(|filter| keys.iter().any(|key| filter.may_hold(*key))));
     }
 
-    /// Keeps what a file holds, if there is room for it.
+    /// Keeps what a file holds.
     pub(super) fn add(&self, table: &str, file: &DataFile, keys: Vec<u64>) {
-        if self.lock().bytes >= MOST_BYTES {
-            return;
-        }
         // Made without the lock: files are looked through side by side.
         let filter = Filter::of(keys);
         let mut filters = self.lock();
-        filters.bytes += filter.bytes();
-        let known = filters.tables.entry(table.to_owned()).or_default();
-        let before = known.insert(Arc::clone(&file.path), filter);
-        filters.bytes -= before.map_or(0, |before| before.bytes());
+        filters.make_room(filter.bytes(), MOST_BYTES);
+        filters.add(table, &file.path, filter);
     }
 
     /// Forgets the files of a table that are not live any more.
@@ -102,5 +125,29 @@ impl Known {
             filters.bytes -= if is_live { 0 } else { filter.bytes() };
             is_live
         });
+        filters.order.retain(|(of, path)| **of != *table || live.contains(path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_filters_go_first() {
+        let path = |n: u64| -> Arc<str> { Arc::from(format!("{n}.parquet")) };
+        let filter = |n: u64| Filter::of((0..1_000).map(|key| key * 7 + n).collect());
+        let size = filter(0).bytes();
+        let mut filters = Filters::default();
+        for n in 0..10 {
+            filters.make_room(size, 4 * size);
+            filters.add("a table", &path(n), filter(n));
+            filters.add("a table", &path(n), filter(n));
+        }
+        let left = |n: u64| filters.tables["a table"].contains_key(&path(n));
+        assert_eq!((0..10).filter(|n| left(*n)).collect::<Vec<u64>>(), [6, 7, 8, 9]);
+        assert_eq!((filters.bytes, filters.order.len()), (4 * size, 4));
+        filters.make_room(5 * size, 4 * size);
+        assert_eq!((filters.bytes, filters.order.len()), (0, 0));
     }
 }

@@ -101,13 +101,16 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
     Ok(rows)
 }
 
-/// Brings what is known of where a table's entities are up to what a refresh has just committed; `own`: its commit, and not
-/// that of another run which consumed the same.
-pub(crate) async fn follow(job: &Job<'_>, snapshot: &Arc<Snapshot>, own: bool) {
+/// Brings what is known of where a table's entities are up to what a refresh has just committed; `added`: the files of its
+/// commit, `None` where that of another run consumed the same.
+pub(crate) async fn follow(job: &Job<'_>, snapshot: &Arc<Snapshot>, added: Option<&[Arc<DataFile>]>) {
     if job.model.model.kept != Kept::Latest {
         return;
     }
-    let kept = if own { recent::committed(job, snapshot).await } else { HashSet::new() };
+    let kept = match added {
+        Some(added) => recent::committed(job, snapshot, added).await,
+        None => HashSet::new(),
+    };
     index::follow(job, snapshot, &kept).await;
 }
 

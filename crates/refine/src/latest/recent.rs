@@ -18,10 +18,11 @@ use arrow::array::{AsArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use datafusion::prelude::DataFrame;
 use schema::Feed;
-use store::Snapshot;
+use store::{DataFile, Snapshot};
 use tokio::task::JoinHandle;
 
 use super::index::{self, Haste, IndexError, KeyIndex, Partitions, Places, Tails, Unwritten};
+use super::known::Known;
 use super::resolve::Shape;
 use crate::job::{Job, Mode, conform};
 use crate::keys::{hash_rows, low, pick, places};
@@ -232,6 +233,24 @@ impl Recent {
         Ok(())
     }
 
+    /// Keeps which entities each of the files `added` holds, if all of their rows were noted: an event that comes again later
+    /// has the files of its partition looked through, all at once those that nobody has looked through before.
+    fn keep_filters(&self, job: &Job<'_>, known: &Known, name: &str, added: &[Arc<DataFile>]) {
+        let rows: Option<u64> = added.iter().map(|file| file.rows(job.base.meta())).sum();
+        if rows != Some(self.pending.len() as u64) {
+            return;
+        }
+        let mut keys: HashMap<u32, Vec<u64>> = HashMap::new();
+        for (key, row) in &self.pending {
+            keys.entry(row.partition).or_default().push(*key);
+        }
+        for (partition, keys) in keys {
+            let is_here = |file: &&Arc<DataFile>| self.partitions.get(partition) == Some(&file.partition_values);
+            // Of several files it is not known which one holds a row.
+            added.iter().filter(is_here).for_each(|file| known.add(name, file, keys.clone()));
+        }
+    }
+
     /// Takes over what was noted, because it has been committed as `snapshot`. Gives itself back unless the index could not
     /// be written.
     async fn committed(mut self, job: &Job<'_>, entity: &[String], snapshot: &Snapshot) -> Option<Self> {
@@ -383,9 +402,9 @@ impl Recents {
     }
 }
 
-/// Takes over what a refresh has noted, once it has been committed as `snapshot`. Gives the lists of entity columns of which
-/// the index need not follow now.
-pub(super) async fn committed(job: &Job<'_>, snapshot: &Snapshot) -> HashSet<Vec<String>> {
+/// Takes over what a refresh has noted, once it has been committed as `snapshot`, which `added` files. Gives the lists of
+/// entity columns of which the index need not follow now.
+pub(super) async fn committed(job: &Job<'_>, snapshot: &Snapshot, added: &[Arc<DataFile>]) -> HashSet<Vec<String>> {
     let Some(known) = job.known.as_ref().filter(|_| job.mode == Mode::Refresh) else { return HashSet::new() };
     let entities: HashSet<&Vec<String>> = job.model.feeds.iter().map(|feed| &feed.feed.entity).collect();
     let mut kept = HashSet::new();
@@ -395,7 +414,10 @@ pub(super) async fn committed(job: &Job<'_>, snapshot: &Snapshot) -> HashSet<Vec
         // A commit that brings no row of these does not say that nothing came in between: the next refresh looks.
         let recent = match recent.pending.is_empty() || recent.version != job.base.version() {
             true => Some(recent),
-            false => recent.committed(job, entity, snapshot).await,
+            false => {
+                recent.keep_filters(job, known, &name, added);
+                recent.committed(job, entity, snapshot).await
+            }
         };
         if let Some(recent) = recent {
             kept.insert(entity.clone());

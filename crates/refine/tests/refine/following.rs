@@ -112,13 +112,13 @@ async fn whole_is_up_to_date(store: &FaultStore) {
     }
 }
 
-/// Events that come twice, one after the other: how often each file of the orders is read.
-async fn reads_of_files(limits: Limits) -> BTreeMap<String, usize> {
+/// Events of which some come again: how often each file of the orders is read. Of twelve batches of five events, `again` says
+/// which one comes once more behind a batch.
+async fn reads_of_files(limits: Limits, again: impl Fn(i64) -> Option<i64>) -> BTreeMap<String, usize> {
     let store = FaultStore::in_memory();
     let batch = |at: i64| {
         let new = (0..5).map(move |n| on_day(&format!("o{}", 5 * at + n), 0, 100 * at + n));
-        // And one of the batch before, again.
-        new.chain((at > 0).then(|| on_day(&format!("o{}", 5 * at - 1), 0, 100 * at + 50))).collect::<Vec<_>>()
+        new.chain(again(at).map(|id| on_day(&format!("o{id}"), 0, 100 * at + 50))).collect::<Vec<_>>()
     };
     let history: Vec<(Event, Vec<Order>)> = (0..12).map(|at| (Event::Nothing, batch(at))).collect();
     store.take_operations();
@@ -133,12 +133,16 @@ async fn reads_of_files(limits: Limits) -> BTreeMap<String, usize> {
     reads
 }
 
+fn one_of_the_batch_before(at: i64) -> Option<i64> {
+    (at > 0).then(|| 5 * at - 1)
+}
+
 /// Each file is looked through once, whoever asks for its day how often.
 #[test]
 fn a_run_that_follows_looks_through_a_file_once() {
     run(async {
         let limits = Limits { index_rows: 0, recent_rows: 0, ..Limits::default() };
-        let reads = reads_of_files(limits).await;
+        let reads = reads_of_files(limits, one_of_the_batch_before).await;
         // Once for its keys, once for the index, once for the row that came again, with a footer each; not once a cycle.
         let most = reads.values().max().copied().unwrap_or(0);
         assert!(reads.len() >= 12 && most <= 8, "{reads:?}");
@@ -150,8 +154,19 @@ fn a_run_that_follows_looks_through_a_file_once() {
 fn a_run_that_follows_opens_no_file_for_an_event_that_comes_again() {
     run(async {
         for index_rows in [0, 1_000_000] {
-            let reads = reads_of_files(Limits { index_rows, ..Limits::default() }).await;
+            let limits = Limits { index_rows, ..Limits::default() };
+            let reads = reads_of_files(limits, one_of_the_batch_before).await;
             assert!(reads.is_empty(), "{reads:?}");
         }
+    });
+}
+
+/// What it has stored long ago is in one of many files of a day, and it knows which.
+#[test]
+fn a_run_that_follows_opens_one_file_for_an_event_that_comes_again_late() {
+    run(async {
+        let limits = Limits { index_rows: 0, recent_rows: 6, ..Limits::default() };
+        let reads = reads_of_files(limits, |at| (at == 11).then_some(2)).await;
+        assert_eq!(reads.len(), 1, "{reads:?}");
     });
 }
