@@ -261,8 +261,12 @@ impl Recent {
         let is_old = self.index.is_some() && self.since.elapsed() >= WRITTEN_AFTER;
         let young = self.young.len() as u64;
         let is_due = is_old || young >= job.limits.recent_rows;
-        // Merging many runs at leisure may take longer than rows take to be as many again: then it is waited for.
+        // Merging many runs at leisure may take longer than rows take to be as many again: then it hurries, and at last it is
+        // waited for.
         let is_full = young >= 2 * job.limits.recent_rows;
+        if is_due && self.writing.is_some() {
+            self.haste.begins();
+        }
         if self.writing.as_ref().is_some_and(|writing| is_full || writing.is_finished()) {
             self.haste.begins();
             let written = self.writing.take()?.await.map_err(|error| IndexError::Worker(error.to_string()));

@@ -79,12 +79,13 @@ impl Objects {
         Self { haste: Some(until.clone()), ..self }
     }
 
-    /// Rests after work that began at `since`, if nobody waits for it.
+    /// Rests after work that began at `since`, if nobody waits for it. Others on the thread have their turn in any case.
     pub(super) async fn rest(&self, since: &mut Instant) {
-        if self.haste.as_ref().is_some_and(|haste| !haste.is_there()) {
-            tokio::time::sleep(REST * since.elapsed()).await;
-            *since = Instant::now();
+        match &self.haste {
+            Some(haste) if !haste.is_there() => tokio::time::sleep(REST * since.elapsed()).await,
+            _ => tokio::task::yield_now().await,
         }
+        *since = Instant::now();
     }
 
     fn runs(&self) -> Path {
