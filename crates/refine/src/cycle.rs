@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quality::CheckResult;
-use schema::{Contract, TableName};
+use schema::{Kept, Project, TableName};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Mode;
 use crate::keeper::Keeper;
 use crate::pins::Pins;
-use crate::plan::{LoadedModel, Plan};
+use crate::plan::{LoadedModel, Plan, Sources};
 use crate::record::Record;
 use crate::refresh::{Ended, SideBySide, refresh};
 use crate::{Limits, Outcome, Progress, RefineEnv, RefineError, RefineOptions, RefineReport, Result, gated};
@@ -47,19 +47,19 @@ impl Cycles {
     /// [`RefineError::Model`] and [`RefineError::Options`].
     pub(crate) async fn new(env: RefineEnv, options: &RefineOptions, progress: Arc<dyn Progress>) -> Result<Self> {
         let mode = mode(options)?;
+        gated::named_feeds(&env.project, &options.allow)?;
+        let selected = select(&env.project, &options.select)?;
+        // Whatever else the project has is not there for this run.
+        let sources = Sources::parse(&env, selected.as_ref())?;
         let pins = Arc::new(Pins::new(env.lake.clone(), options.follow.is_some()));
         // Tables are opened while models are planned, which takes about as long.
         let opening = tokio::spawn({
-            let (pins, project) = (Arc::clone(&pins), Arc::clone(&env.project));
-            async move {
-                let bronze = project.contracts.values().map(Contract::table);
-                let names: Vec<TableName> = bronze.chain(project.models.keys().cloned()).collect();
-                pins.refresh(names).await
-            }
+            let (pins, names) = (Arc::clone(&pins), sources.tables());
+            async move { pins.refresh(names).await }
         });
-        let plan = Plan::load(&env).await?;
-        let selected = select(&env, &plan, &options.select)?;
-        gated::named_feeds(&plan, &options.allow)?;
+        let plan = Plan::load(&env, &sources).await?;
+        let all = || plan.models.iter().map(|model| model.name().clone()).collect();
+        let selected = selected.unwrap_or_else(all);
         // Storage that fails is asked again, and says why, when a cycle begins.
         let is_open = matches!(opening.await, Ok(Ok(_)));
         let keeper = Keeper::new(env.lake.clone(), options.follow.is_some());
@@ -323,34 +323,34 @@ fn mode(options: &RefineOptions) -> Result<Mode> {
     }
 }
 
-fn select(env: &RefineEnv, plan: &Plan, wanted: &[String]) -> Result<BTreeSet<TableName>> {
-    let all = || plan.models.iter().map(|model| model.name().clone());
-    if wanted.is_empty() {
-        return Ok(all().collect());
-    }
+/// The models that are named; `None`: all.
+fn select(project: &Project, wanted: &[String]) -> Result<Option<BTreeSet<TableName>>> {
     let mut selected = BTreeSet::new();
     for text in wanted {
-        let matching: Vec<TableName> = all().filter(|name| name.to_string() == *text || name.name == *text).collect();
+        let stored = project.models.values().filter(|model| !matches!(model.kept, Kept::View));
+        let is_meant = |name: &&TableName| name.to_string() == *text || name.name == *text;
+        let matching: Vec<&TableName> = stored.map(|model| &model.name).filter(is_meant).collect();
         match matching.as_slice() {
             [one] => {
-                selected.insert(one.clone());
+                selected.insert((*one).clone());
             }
-            [] => return Err(RefineError::Options(unknown(env, plan, text))),
+            [] => return Err(RefineError::Options(unknown(project, text))),
             several => {
                 let names: Vec<String> = several.iter().map(ToString::to_string).collect();
                 return Err(RefineError::Options(format!("--select {text} may be {}", names.join(" or "))));
             }
         }
     }
-    Ok(selected)
+    Ok((!wanted.is_empty()).then_some(selected))
 }
 
-fn unknown(env: &RefineEnv, plan: &Plan, text: &str) -> String {
-    let is_view = env.project.models.keys().any(|name| name.to_string() == *text || name.name == *text);
+fn unknown(project: &Project, text: &str) -> String {
+    let is_view = project.models.keys().any(|name| name.to_string() == *text || name.name == *text);
     if is_view {
         return format!("--select {text}: a view is not stored, so there is nothing to refresh");
     }
-    let names = plan.models.iter().map(|model| model.name().to_string());
+    let stored = project.models.values().filter(|model| !matches!(model.kept, Kept::View));
+    let names = stored.map(|model| model.name.to_string());
     let nearest = names.map(|name| {
         let bare = name.split_once('.').map_or(name.as_str(), |(_, bare)| bare);
         let distance = strsim::damerau_levenshtein(&name, text).min(strsim::damerau_levenshtein(bare, text));

@@ -7,7 +7,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 use quality::CheckResult;
 use quality::gate::{self, Windows};
-use schema::TableName;
+use schema::{Feed, Project, TableName};
 use store::{Consumed, Snapshot, StoreError};
 
 use crate::job::{Input, conform};
@@ -54,7 +54,7 @@ pub(crate) async fn gates(
         };
         let Some(loss) = windows.worst(contract, received, fed).await? else { continue };
         let mut result = gate::result(model.name(), &feed.feed.name, gate, &loss);
-        if !result.success && allow.iter().any(|text| is_named(text, model, feed)) {
+        if !result.success && allow.iter().any(|text| is_named(text, model.name(), &feed.feed)) {
             result.allowed = true;
             gated.notes.push(Consumed { input: remembered, from: before, to: windows.ingested_us() });
         } else if !result.success {
@@ -106,21 +106,21 @@ async fn fed(
 }
 
 /// Whether `--allow` means this feed.
-fn is_named(text: &str, model: &LoadedModel, feed: &LoadedFeed) -> bool {
-    text == feed.feed.name || text == format!("{}.{}", model.name(), feed.feed.name)
+fn is_named(text: &str, model: &TableName, feed: &Feed) -> bool {
+    text == feed.name || text == format!("{model}.{}", feed.name)
 }
 
 /// Refuses names in `--allow` that mean no feed with a gate.
 ///
 /// # Errors
 /// [`RefineError::Options`], which names the feeds that have one.
-pub(crate) fn named_feeds(plan: &Plan, allow: &[String]) -> Result<()> {
-    let gated = || plan.models.iter().flat_map(|model| model.feeds.iter().map(move |feed| (model, feed)));
-    let gated = || gated().filter(|(_, feed)| feed.feed.gate.is_some());
+pub(crate) fn named_feeds(project: &Project, allow: &[String]) -> Result<()> {
+    let all = || project.models.values().flat_map(|model| model.feeds.iter().map(move |feed| (&model.name, feed)));
+    let gated = || all().filter(|(_, feed)| feed.gate.is_some());
     let Some(text) = allow.iter().find(|text| !gated().any(|(model, feed)| is_named(text, model, feed))) else {
         return Ok(());
     };
-    let known: Vec<String> = gated().map(|(model, feed)| format!("{}.{}", model.name(), feed.feed.name)).collect();
+    let known: Vec<String> = gated().map(|(model, feed)| format!("{model}.{}", feed.name)).collect();
     let known = if known.is_empty() { "no feed has one".to_owned() } else { known.join(", ") };
     Err(RefineError::Options(format!("--allow {text}: no feed of this name has a gate (feeds with a gate: {known})")))
 }

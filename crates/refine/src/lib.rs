@@ -82,5 +82,5 @@ pub async fn run(
 /// # Errors
 /// [`RefineError::Model`] with file and line.
 pub async fn check(env: &RefineEnv) -> Result<()> {
-    plan::Plan::load(env).await.map(drop)
+    plan::Plan::load(env, &plan::Sources::parse(env, None)?).await.map(drop)
 }

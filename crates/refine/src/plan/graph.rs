@@ -62,15 +62,23 @@ pub(super) fn with_checks(
     all
 }
 
+/// These models and all that they read, directly or through others.
+pub(super) fn needed(
+    reads: &BTreeMap<TableName, BTreeSet<TableName>>,
+    wanted: &BTreeSet<TableName>,
+) -> BTreeSet<TableName> {
+    let mut seen = wanted.clone();
+    let mut open: Vec<TableName> = wanted.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        let next = reads.get(&name).into_iter().flatten();
+        open.extend(next.filter(|next| seen.insert((*next).clone())).cloned());
+    }
+    seen
+}
+
 /// Whether a model reads another one, directly or through others.
 fn reaches(reads: &BTreeMap<TableName, BTreeSet<TableName>>, from: &TableName, to: &TableName) -> bool {
-    let mut seen = BTreeSet::from([from]);
-    let mut open = vec![from];
-    while let Some(name) = open.pop() {
-        let next = reads.get(name).into_iter().flatten();
-        open.extend(next.filter(|next| seen.insert(next)));
-    }
-    seen.contains(to)
+    needed(reads, &BTreeSet::from([from.clone()])).contains(to)
 }
 
 struct Walk<'a> {

@@ -21,7 +21,7 @@ use crate::{RefineEnv, RefineError, Result};
 /// Grows whenever the same SQL would give other rows than before, so that tables are rebuilt.
 const ENGINE_EPOCH: u32 = 1;
 
-/// All models of a project that are stored, in the order in which they are refreshed.
+/// Models of a project that are stored, in the order in which they are refreshed.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) models: Vec<LoadedModel>,
@@ -77,34 +77,70 @@ impl LoadedModel {
     }
 }
 
-impl Plan {
-    /// Plans and checks all models of the project. Opens no table.
+/// The SQL of a project, parsed, and which of its models are to be planned.
+pub(crate) struct Sources {
+    parsed: BTreeMap<TableName, Vec<graph::Parsed>>,
+    /// What models read, and their checks.
+    reads: BTreeMap<TableName, BTreeSet<TableName>>,
+    /// The models to be planned, in the order in which they are refreshed.
+    order: Vec<TableName>,
+}
+
+impl Sources {
+    /// Parses all models of the project; to be planned are these and all that they read, or all (`None`).
     ///
     /// # Errors
     /// [`RefineError::Model`] with file and line.
-    pub(crate) async fn load(env: &RefineEnv) -> Result<Plan> {
+    pub(crate) fn parse(env: &RefineEnv, wanted: Option<&BTreeSet<TableName>>) -> Result<Self> {
         let state = env.factory.context(HashMap::new()).state();
         let mut parsed = BTreeMap::new();
         for (name, model) in &env.project.models {
             let feeds = model.feeds.iter().map(|feed| graph::parse(&state, &env.project, feed));
-            parsed.insert(name.clone(), feeds.collect::<Result<Vec<_>>>()?);
+            parsed.insert(name.clone(), feeds.collect::<Result<Vec<graph::Parsed>>>()?);
         }
         let direct: BTreeMap<TableName, BTreeSet<TableName>> = parsed
             .iter()
             .map(|(name, feeds)| (name.clone(), feeds.iter().flat_map(|feed| feed.reads.iter().cloned()).collect()))
             .collect();
+        let checked = checked(env, &state);
+        let mut order = graph::order(&env.project, &graph::with_checks(&direct, &checked))?;
+        let mut reads = direct;
+        for (name, others) in checked {
+            reads.entry(name).or_default().extend(others);
+        }
+        if let Some(wanted) = wanted {
+            let needed = graph::needed(&reads, wanted);
+            order.retain(|name| needed.contains(name));
+        }
+        Ok(Self { parsed, reads, order })
+    }
+
+    /// The tables that the models to be planned are or read, stored or not.
+    pub(crate) fn tables(&self) -> BTreeSet<TableName> {
+        graph::needed(&self.reads, &self.order.iter().cloned().collect())
+    }
+}
+
+impl Plan {
+    /// Plans and checks models of the project. Opens no table.
+    ///
+    /// # Errors
+    /// [`RefineError::Model`] with file and line.
+    pub(crate) async fn load(env: &RefineEnv, sources: &Sources) -> Result<Plan> {
         let context = env.factory.context(HashMap::new());
-        let mut loader = Loader { env, parsed: &parsed, context, known: HashMap::new(), views: HashMap::new() };
-        for contract in env.project.contracts.values() {
+        let state = context.state();
+        let parsed = &sources.parsed;
+        let mut loader = Loader { env, parsed, context, known: HashMap::new(), views: HashMap::new() };
+        let tables = sources.tables();
+        for contract in env.project.contracts.values().filter(|contract| tables.contains(&contract.table())) {
             let empty = session::bronze_view(contract, session::empty_bronze(contract))?;
             loader.know(contract.table(), empty)?;
         }
         let mut plan = Plan { models: Vec::new(), views: Vec::new() };
-        let reads = graph::with_checks(&direct, &checked(env, &state));
-        for name in graph::order(&env.project, &reads)? {
-            let model = &env.project.models[&name];
+        for name in &sources.order {
+            let model = &env.project.models[name];
             if matches!(model.kept, Kept::View) {
-                plan.views.push((name, loader.view(model).await?));
+                plan.views.push((name.clone(), loader.view(model).await?));
             } else {
                 plan.models.push(loader.model(model).await?);
             }

@@ -8,7 +8,7 @@ mod slicing;
 mod trace;
 
 pub(crate) use folding::{Folding, Measure, MeasureKind};
-pub(crate) use load::{LoadedFeed, LoadedModel, Plan};
+pub(crate) use load::{LoadedFeed, LoadedModel, Plan, Sources};
 pub(crate) use slicing::{Slicing, Source, slicing};
 
 use schema::Feed;

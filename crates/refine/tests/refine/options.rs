@@ -27,6 +27,36 @@ fn only_what_is_selected_is_refreshed() {
     });
 }
 
+/// What else the project has does not concern a run of selected models: here one whose columns are not there. What a
+/// selected model's checks read does, also where it reads the model itself.
+#[test]
+fn what_is_not_selected_is_not_planned() {
+    run(async {
+        let broken = "/* models/gold/broken.sql\n---\ndescription = \"d\"\ngrain = [\"day\"]\nkept = \"full\"\n--- */\n\
+                      SELECT day, no_such_column FROM silver.lines";
+        let check = "checks = [\"no_more\"]\ncheck.no_more.sql = \"SELECT m.month FROM gold.monthly m JOIN gold.daily d ON \
+                     d.day = m.month WHERE d.units > m.units\"\n";
+        let files: Vec<(&str, String)> = MODELS
+            .iter()
+            .map(|(path, text)| match *path {
+                "models/gold/daily.sql" => {
+                    (*path, text.replacen("checks = [\"not_null(day)\", \"unique(day)\"]\n", check, 1))
+                }
+                _ => (*path, (*text).to_owned()),
+            })
+            .chain([("models/gold/broken.sql", broken.to_owned())])
+            .collect();
+        assert!(files.iter().any(|(_, text)| text.contains("no_more")));
+        let world = World::of(&files.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>()).await;
+        world.land(&[order("a", 18_261, "north", 1, 1)], &[]).await;
+        let report = world.try_refine(selecting(&["silver.lines", "daily"])).await.unwrap();
+        assert_eq!(outcomes(&report).keys().collect::<Vec<_>>(), ["gold.daily", "silver.lines"]);
+        assert_eq!(world.rows("gold.daily", "units").await, ["1"]);
+        let all = world.try_refine(RefineOptions::default()).await.unwrap_err().to_string();
+        assert!(all.contains("models/gold/broken.sql") && all.contains("no_such_column"), "{all}");
+    });
+}
+
 /// An edited model is rebuilt when asked, in one commit that holds only the rows that differ.
 #[test]
 fn an_edited_model_waits_for_a_rebuild() {
