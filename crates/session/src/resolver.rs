@@ -123,7 +123,7 @@ impl Resolver {
             if let Some(version) = this.released(&name)
                 && let Some(snapshot) = this.factory.snapshot(&name, Some(version)).await?
             {
-                return Ok(Some(snapshot.provider()));
+                return Ok(Some(snapshot.provider_in_any_order()));
             }
             let Some(model) = model else { return Ok(None) };
             let (_, schema) = this.plan(model, visiting).await?;

@@ -131,6 +131,12 @@ impl Snapshot {
         self.provider_of(self.files().cloned().collect())
     }
 
+    /// A scan of all live files, of which each thread reads a part: the rows come in any order.
+    pub fn provider_in_any_order(&self) -> Arc<dyn TableProvider> {
+        let files = self.files().cloned().collect();
+        Arc::new(LakeFiles::new(self.lake.clone(), self.meta.clone(), files).in_any_order())
+    }
+
     /// A scan of exactly these files, whether they are live, staged or already removed.
     pub fn provider_of(&self, files: Vec<Arc<DataFile>>) -> Arc<dyn TableProvider> {
         Arc::new(LakeFiles::new(self.lake.clone(), self.meta.clone(), files))

@@ -133,3 +133,36 @@ async fn the_first_rows_come_of_the_files_that_can_have_them() {
         assert_eq!(ask(&session, sql).await, ask(&session, &unbounded).await, "{sql}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_read_by_all_threads() {
+    let lake = empty_lake().await;
+    let rows = 30_000;
+    let batch = |rows: i32| {
+        RecordBatch::try_from_iter([
+            ("id", Arc::new(Int32Array::from_iter_values(0..rows)) as ArrayRef),
+            ("name", Arc::new(StringArray::from_iter_values((0..rows).map(|n| format!("n{}", n % 7)))) as ArrayRef),
+        ])
+        .expect("columns of one length")
+    };
+    let version = append(&lake, "silver.lines", &[], batch(rows)).await;
+    let small = append(&lake, "silver.few", &[], batch(1_000)).await;
+    release(&lake, &[("silver.lines", version), ("silver.few", small)]).await;
+    let options = SessionOptions { threads: 3, ..SessionOptions::default() };
+    let session = factory(&lake, options).session().await.expect("a session");
+    for (sql, parts, answer) in [
+        ("SELECT count(*), sum(id), min(id), max(id) FROM silver.lines WHERE id >= 0", 3, "| 449985000 | 0 "),
+        (
+            "SELECT count(*) AS n, sum(id) AS s FROM silver.lines WHERE id BETWEEN 8000 AND 8999",
+            3,
+            "| 1000 | 8499500 |",
+        ),
+        ("SELECT name, sum(id) AS s FROM silver.lines GROUP BY name ORDER BY name LIMIT 1", 3, "| n0   | 64279285 |"),
+        ("SELECT sum(id) AS s FROM silver.few", 1, "| 499500 |"),
+    ] {
+        let plan = ask(&session, &format!("EXPLAIN {sql}")).await;
+        assert_eq!(plan.matches(".parquet").count(), parts, "{plan}");
+        let found = ask(&session, sql).await;
+        assert!(found.contains(answer), "{sql}\n{found}");
+    }
+}

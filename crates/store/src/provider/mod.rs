@@ -18,6 +18,7 @@ use datafusion::common::{DataFusionError, ScalarValue, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -25,6 +26,7 @@ use datafusion::logical_expr::TableProviderFilterPushDown;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::Expr;
+use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::changes::SIGN_COLUMN;
 use crate::error::{Result, StoreError};
@@ -55,6 +57,8 @@ pub struct LakeFiles {
     meta: Arc<TableMeta>,
     files: Vec<(Arc<DataFile>, i32)>,
     signed: bool,
+    /// Whether rows may come in any order.
+    unordered: bool,
     /// The columns in the table's order, and the sign last.
     schema: SchemaRef,
     /// The same columns as a scan has them: those of the files, then those of the partition, then the sign.
@@ -89,7 +93,12 @@ impl LakeFiles {
         let fields: Vec<FieldRef> = meta.schema.fields().iter().map(read_field).chain(sign).collect();
         let place = |field: &FieldRef| scanned.table_schema().index_of(field.name()).unwrap_or(0);
         let places = fields.iter().map(place).collect();
-        Self { lake, meta, files, signed, schema: Arc::new(Schema::new(fields)), scanned, places }
+        Self { lake, meta, files, signed, unordered: false, schema: Arc::new(Schema::new(fields)), scanned, places }
+    }
+
+    /// The same rows in any order, so that fewer files than there are threads are read by all of these.
+    pub fn in_any_order(self) -> Self {
+        Self { unordered: true, ..self }
     }
 
     /// What the table is.
@@ -152,6 +161,7 @@ impl LakeFiles {
         let counts = RecordBatch::try_new(Arc::new(Schema::new(fields)), values)?;
         let rest =
             (!rest.is_empty()).then(|| Self::build(self.lake.clone(), Arc::clone(&self.meta), rest, self.signed));
+        let rest = rest.map(|rest| Self { unordered: self.unordered, ..rest });
         Ok((counts, rest))
     }
 
@@ -274,24 +284,55 @@ impl TableProvider for LakeFiles {
         state.runtime_env().register_object_store(url.as_ref(), self.lake.object_store());
 
         let statistics = statistics::of_files(self, &kept);
-        let files: Vec<_> = kept.iter().map(|(file, sign)| self.partitioned_file(file, *sign)).collect();
+        let target = state.config().target_partitions();
+        // Of each file so many shares that there is one for each thread.
+        let shares = if self.unordered { target.div_ceil(kept.len()) } else { 1 };
+        let shared = |(file, sign): &(Arc<DataFile>, i32)| {
+            let rows = file.rows(&self.meta).and_then(|rows| usize::try_from(rows).ok());
+            in_shares(self.partitioned_file(file, *sign), rows, shares)
+        };
+        let files: Vec<PartitionedFile> = kept.iter().flat_map(shared).collect();
+        let is_shared = files.len() > kept.len();
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         // Filters are evaluated while decoding: columns that only they need, and rows that they drop, are not carried on.
         options.global.pushdown_filters = true;
-        // Filters that are decided here skip no pages.
-        let readers = Readers::new(self.lake.object_store(), state.runtime_env(), !all_exact);
+        // Filters that are decided here skip no pages; shares do.
+        let readers = Readers::new(self.lake.object_store(), state.runtime_env(), !all_exact || is_shared);
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
-            .with_file_groups(in_groups(files, state.config().target_partitions()))
+            .with_file_groups(in_groups(files, target))
             .with_statistics(statistics)
             .with_projection_indices(Some(wanted))?
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// Rows of a share of a file, at least: two pages, which a batch is made of.
+const SHARE_ROWS: usize = 8192;
+
+/// A file of so many rows in up to so many shares of about the same number of rows, each to be read by itself.
+fn in_shares(file: PartitionedFile, rows: Option<usize>, shares: usize) -> Vec<PartitionedFile> {
+    let rows = rows.unwrap_or(0);
+    let shares = shares.min(rows / SHARE_ROWS);
+    if shares < 2 {
+        return vec![file];
+    }
+    // Whole batches, so that mostly no page is read twice.
+    let share = rows.div_ceil(shares).next_multiple_of(SHARE_ROWS);
+    let of = |first: usize| {
+        let mut part = file.clone();
+        let selection = RowSelection::from_consecutive_ranges(std::iter::once(first..rows.min(first + share)), rows);
+        part.extensions.insert(ParquetRowSelection::new(selection));
+        // What is known of the file holds for a part of it, but is not reached.
+        part.statistics = part.statistics.map(|known| Arc::new(Arc::unwrap_or_clone(known).to_inexact()));
+        part
+    };
+    (0..rows).step_by(share).map(of).collect()
 }
 
 /// Files in order, in groups of about the same number of bytes.
