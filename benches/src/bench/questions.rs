@@ -137,9 +137,11 @@ pub fn run(settings: &Settings, rows: u64, runs: usize, named: &[String]) -> Res
 fn build(settings: &Settings, smelt: &Smelt, project: &Path, rows: u64) -> Result<std::path::PathBuf> {
     let lake = settings.work.join("questions");
     if lake.join("gold").is_dir() {
-        // Models may have come since.
-        child::run(smelt.on(project, &lake).args(TWO_THREADS).arg("refine"))?;
-        return Ok(lake);
+        // Models may have come since, or become others.
+        if child::run(smelt.on(project, &lake).args(TWO_THREADS).arg("refine")).is_ok() {
+            return Ok(lake);
+        }
+        fs::remove_dir_all(&lake)?;
     }
     let weekly = settings.work.join("weekly-built");
     ensure!(weekly.is_dir(), "{} is not there: run `benches weekly` first", weekly.display());

@@ -269,10 +269,10 @@ impl<'a> Candidates<'a> {
         all: Arc<KeySet>,
         others: Vec<(u64, Partition)>,
     ) -> Result<(Vec<Probed>, Vec<u64>)> {
-        let Some(mut places) = places else { return self.look_through(stored, stored.to_vec(), all).await };
+        let Some(mut places) = places else { return self.look_through(stored.to_vec(), all).await };
         places.add(others);
         let files = stored.iter().filter(|file| places.holds(file)).cloned().collect();
-        self.look_through(stored, files, Arc::new(places.keys)).await
+        self.look_through(files, Arc::new(places.keys)).await
     }
 
     /// Looks for the candidates' entities in the stored files that can hold them. Gives the files that do, and the hashes
@@ -287,13 +287,12 @@ impl<'a> Candidates<'a> {
             return Ok(Default::default());
         }
         let (files, wanted) = self.where_stored(stored, touched, wanted).await?;
-        self.look_through(stored, files, wanted).await
+        self.look_through(files, wanted).await
     }
 
-    /// Looks for entities in these of the `stored` files.
+    /// Looks for entities in these files of the table.
     async fn look_through(
         &self,
-        stored: &[Arc<DataFile>],
         mut files: Vec<Arc<DataFile>>,
         wanted: Arc<KeySet>,
     ) -> Result<(Vec<Probed>, Vec<u64>)> {
@@ -302,7 +301,7 @@ impl<'a> Candidates<'a> {
         }
         let table = index::definition(&self.feed.feed.entity, &self.columns, &self.job.base);
         if let Some(known) = &self.job.known {
-            known.tidy(&table, stored);
+            known.tidy(&table, &self.job.base);
             known.narrow(&table, &mut files, &wanted);
         }
         let threads = self.job.env.factory.options().threads.max(1);

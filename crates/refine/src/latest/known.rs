@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::DataFile;
+use store::{DataFile, Snapshot};
 
 use super::index::{Filter, Tails};
 use super::recent::Recent;
@@ -15,6 +15,9 @@ use crate::keyset::KeySet;
 
 /// Memory of all filters: those of eighty million rows. The oldest ones go first: what is sent again mostly comes soon.
 const MOST_BYTES: usize = 128 << 20;
+
+/// What a filter takes beside its bits: its places in a map and in the order, and a path.
+const ENTRY_BYTES: usize = 256;
 
 /// Keys from which on files are looked through without asking their filters first.
 const FEW: usize = 1 << 16;
@@ -27,6 +30,10 @@ pub(crate) struct Known {
     recents: Mutex<HashMap<String, Recent>>,
     /// What indexes keep in memory.
     tails: Arc<Tails>,
+}
+
+fn size(filter: &Filter) -> usize {
+    filter.bytes() + ENTRY_BYTES
 }
 
 /// Filters of data files. A file never changes, so its filter is right for as long as anybody reads the file.
@@ -46,7 +53,7 @@ impl Filters {
             && let Some((table, path)) = self.order.pop_front()
         {
             let gone = self.tables.get_mut(&table).and_then(|known| known.remove(&path));
-            self.bytes -= gone.map_or(0, |gone| gone.bytes());
+            self.bytes -= gone.map_or(0, |gone| size(&gone));
         }
     }
 
@@ -58,7 +65,7 @@ impl Filters {
         let known = self.tables.entry(Arc::clone(&table)).or_default();
         // A file does not change: what is there says the same.
         if !known.contains_key(path) {
-            self.bytes += filter.bytes();
+            self.bytes += size(&filter);
             known.insert(Arc::clone(path), filter);
             self.order.push_back((table, Arc::clone(path)));
         }
@@ -108,21 +115,22 @@ impl Known {
         // Made without the lock: files are looked through side by side.
         let filter = Filter::of(keys);
         let mut filters = self.lock();
-        filters.make_room(filter.bytes(), MOST_BYTES);
+        filters.make_room(size(&filter), MOST_BYTES);
         filters.add(table, &file.path, filter);
     }
 
-    /// Forgets the files of a table that are not live any more.
-    pub(super) fn tidy(&self, table: &str, live: &[Arc<DataFile>]) {
+    /// Forgets the files of a table that are not live any more at a version of it.
+    pub(super) fn tidy(&self, table: &str, at: &Snapshot) {
         let mut filters = self.lock();
         let filters = &mut *filters;
-        let Some(known) = filters.tables.get_mut(table).filter(|known| known.len() > 2 * live.len() + 64) else {
+        let most = 2 * at.file_count() + 64;
+        let Some(known) = filters.tables.get_mut(table).filter(|known| known.len() > most) else {
             return;
         };
-        let live: HashSet<&Arc<str>> = live.iter().map(|file| &file.path).collect();
+        let live: HashSet<&Arc<str>> = at.files().map(|file| &file.path).collect();
         known.retain(|path, filter| {
             let is_live = live.contains(path);
-            filters.bytes -= if is_live { 0 } else { filter.bytes() };
+            filters.bytes -= if is_live { 0 } else { size(filter) };
             is_live
         });
         filters.order.retain(|(of, path)| **of != *table || live.contains(path));
@@ -137,7 +145,7 @@ mod tests {
     fn the_oldest_filters_go_first() {
         let path = |n: u64| -> Arc<str> { Arc::from(format!("{n}.parquet")) };
         let filter = |n: u64| Filter::of((0..1_000).map(|key| key * 7 + n).collect());
-        let size = filter(0).bytes();
+        let size = size(&filter(0));
         let mut filters = Filters::default();
         for n in 0..10 {
             filters.make_room(size, 4 * size);

@@ -420,6 +420,7 @@ pub(super) async fn committed(job: &Job<'_>, snapshot: &Snapshot, added: &[Arc<D
             true => Some(recent),
             false => {
                 recent.keep_filters(job, known, &name, added);
+                known.tidy(&name, snapshot);
                 recent.committed(job, entity, snapshot).await
             }
         };

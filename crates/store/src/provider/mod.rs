@@ -33,6 +33,7 @@ use crate::error::{Result, StoreError};
 use crate::file::DataFile;
 use crate::lake::Lake;
 use crate::meta::TableMeta;
+use crate::writer::PAGE_ROWS;
 
 use self::readers::Readers;
 
@@ -312,8 +313,8 @@ impl TableProvider for LakeFiles {
     }
 }
 
-/// Rows of a share of a file, at least: two pages, which a batch is made of.
-const SHARE_ROWS: usize = 8192;
+/// Rows of a share of a file, at least; shares end where pages of our files do, so that none is read twice.
+const SHARE_ROWS: usize = 2 * PAGE_ROWS;
 
 /// A file of so many rows in up to so many shares of about the same number of rows, each to be read by itself.
 fn in_shares(file: PartitionedFile, rows: Option<usize>, shares: usize) -> Vec<PartitionedFile> {
@@ -322,8 +323,7 @@ fn in_shares(file: PartitionedFile, rows: Option<usize>, shares: usize) -> Vec<P
     if shares < 2 {
         return vec![file];
     }
-    // Whole batches, so that mostly no page is read twice.
-    let share = rows.div_ceil(shares).next_multiple_of(SHARE_ROWS);
+    let share = rows.div_ceil(shares).next_multiple_of(PAGE_ROWS);
     let of = |first: usize| {
         let mut part = file.clone();
         let selection = RowSelection::from_consecutive_ranges(std::iter::once(first..rows.min(first + share)), rows);

@@ -31,7 +31,7 @@ const WIDE: (Encoding, f64) = (Encoding::PLAIN, 0.6);
 const PACKED: (Encoding, f64) = (Encoding::DELTA_BINARY_PACKED, 0.1);
 /// Rows of a page. A page is built, copied and compressed in buffers of its size: those of 20,000 rows, as is usual, are new
 /// memory each time, which the allocator gives back between two pages.
-pub(super) const PAGE_ROWS: usize = 4096;
+pub(crate) const PAGE_ROWS: usize = 4096;
 /// Who wrote a file, as parquet-java parses it: of a writer that it cannot tell apart from itself its row reader (Spark's, where
 /// it does not read in vectors) takes no front-coded text, because of PARQUET-246.
 const CREATED_BY: &str = concat!("smelt version ", env!("CARGO_PKG_VERSION"), " (build n/a)");

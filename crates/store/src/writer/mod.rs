@@ -24,6 +24,7 @@ use crate::file::DataFile;
 use crate::lake::Lake;
 use crate::meta::TableMeta;
 
+pub(crate) use self::encode::PAGE_ROWS;
 use self::encode::{Layout, RowGroup};
 use self::file::OpenFile;
 pub(crate) use self::path::{in_lake, named_at};
@@ -228,7 +229,7 @@ impl TableWriter {
         let columns = columns.to_vec();
         async move {
             // Of fewer than two pages at least half are encoded again.
-            let has_pages = file.rows(&meta).is_some_and(|rows| rows >= 2 * encode::PAGE_ROWS as u64);
+            let has_pages = file.rows(&meta).is_some_and(|rows| rows >= 2 * PAGE_ROWS as u64);
             if file.size > SPLICED_BYTES || !has_pages {
                 return Ok(None);
             }
