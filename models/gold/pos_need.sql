@@ -3,6 +3,7 @@
 description = "How much of each product the shop is expected to need in each of the next twelve months"
 grain = ["month", "product_id"]
 kept = "full"
+checks = ["not_null(month)", "not_null(product_id)", "unique(month, product_id)", "range(months_ahead, 1, 12)"]
 columns.month = { description = "first day of a month that is not over, from the first one on" }
 columns.months_ahead = { unit = "months", description = "1: the first month that is not over" }
 columns.product_id = { description = "the product, as the till names it" }

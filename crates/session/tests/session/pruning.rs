@@ -139,7 +139,8 @@ async fn the_first_rows_come_of_the_files_that_can_have_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_read_by_all_threads() {
     let lake = empty_lake().await;
-    let rows = 30_000;
+    // Two row groups, of 131,072 rows and of the rest; shares end elsewhere.
+    let rows = 140_000;
     let batch = |rows: i32| {
         RecordBatch::try_from_iter([
             ("id", Arc::new(Int32Array::from_iter_values(0..rows)) as ArrayRef),
@@ -156,15 +157,15 @@ async fn a_file_is_read_by_all_threads() {
         (
             "SELECT count(*) AS n, sum(id) AS s, min(id) AS a, max(id) AS z FROM silver.lines WHERE id >= 0",
             3,
-            "| 30000 | 449985000 | 0 | 29999 |",
+            "| 140000 | 9799930000 | 0 | 139999 |",
         ),
-        ("SELECT id FROM silver.lines ORDER BY id DESC LIMIT 2 OFFSET 20000", 3, "| 9999 |\n| 9998 |"),
+        ("SELECT id FROM silver.lines ORDER BY id DESC LIMIT 2 OFFSET 9000", 3, "| 130999 |\n| 130998 |"),
         (
-            "SELECT count(*) AS n, sum(id) AS s FROM silver.lines WHERE id BETWEEN 8000 AND 8999",
+            "SELECT count(*) AS n, sum(id) AS s FROM silver.lines WHERE id BETWEEN 130500 AND 131499",
             3,
-            "| 1000 | 8499500 |",
+            "| 1000 | 130999500 |",
         ),
-        ("SELECT name, sum(id) AS s FROM silver.lines GROUP BY name ORDER BY name LIMIT 1", 3, "| n0   | 64279285 |"),
+        ("SELECT name, sum(id) AS s FROM silver.lines GROUP BY name ORDER BY name LIMIT 1", 3, "| n0   | 1399930000 |"),
         ("SELECT sum(id) AS s FROM silver.few", 1, "| 499500 |"),
     ] {
         let plan = ask(&session, &format!("EXPLAIN {sql}")).await;
