@@ -248,6 +248,20 @@ impl Job<'_> {
         Ok(DataFrame::new(state, conform(plan, &self.columns())?))
     }
 
+    /// The stored rows at these places of a file, ascending, in the model's columns; see [`Snapshot::provider_of_rows`].
+    ///
+    /// # Errors
+    /// When the scan cannot be planned.
+    pub(crate) fn stored_rows(
+        &self,
+        context: &SessionContext,
+        file: Arc<store::DataFile>,
+        rows: &[u64],
+    ) -> Result<DataFrame> {
+        let (state, plan) = context.read_table(self.base.provider_of_rows(file, rows))?.into_parts();
+        Ok(DataFrame::new(state, conform(plan, &self.columns())?))
+    }
+
     /// A filter on a date or timestamp column for the days of [`Mode::Range`]; `None` in other modes.
     pub(crate) fn days(&self, column: &str) -> Option<Expr> {
         let Mode::Range { from, to } = self.mode else { return None };

@@ -108,17 +108,18 @@ impl Stage {
     }
 
     /// What stays of a file, for [`Self::keep_spliced`]: the rows of which `goes` does not say that they go, by `columns` of
-    /// them. Without it, the rows are to be read and kept.
+    /// them. Only those at the places `among` can go, if these are known. Without it, the rows are to be read and kept.
     pub(crate) fn without<F>(
         &self,
         file: &Arc<DataFile>,
         columns: &[String],
+        among: Option<Vec<u64>>,
         goes: F,
     ) -> impl Future<Output = store::Result<Option<Spliced>>> + Send + use<F>
     where
         F: Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError> + Send + 'static,
     {
-        self.writer.without(file, columns, goes)
+        self.writer.without(file, columns, among, goes)
     }
 
     /// Writes what stays of a file that is replaced.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -19,13 +20,25 @@ const WAITING: usize = 2;
 ///
 /// # Errors
 /// The first error of the plan, of `work` or of `take`; the rest of the plan is then dropped.
-pub(crate) async fn each<T, W, F>(frame: DataFrame, work: W, mut take: F) -> Result<()>
+pub(crate) async fn each<T, W, F>(frame: DataFrame, work: W, take: F) -> Result<()>
 where
     T: Send + 'static,
     W: Fn(RecordBatch) -> Result<T> + Send + Sync + 'static,
     F: AsyncFnMut(T) -> Result<()>,
 {
-    let streams = frame.execute_stream_partitioned().await?;
+    each_of(frame.execute_stream_partitioned().await?, work, take).await
+}
+
+/// As [`each`], of partitions that run already.
+///
+/// # Errors
+/// As [`each`].
+pub(crate) async fn each_of<T, W, F>(streams: Vec<SendableRecordBatchStream>, work: W, mut take: F) -> Result<()>
+where
+    T: Send + 'static,
+    W: Fn(RecordBatch) -> Result<T> + Send + Sync + 'static,
+    F: AsyncFnMut(T) -> Result<()>,
+{
     let (sender, mut receiver) = mpsc::channel(WAITING * streams.len().max(1));
     let work = Arc::new(work);
     let mut tasks = JoinSet::new();

@@ -142,6 +142,12 @@ impl Snapshot {
         Arc::new(LakeFiles::new(self.lake.clone(), self.meta.clone(), files))
     }
 
+    /// A scan of this file, live, staged or already removed, for its rows at these places, ascending, of which the first is 0.
+    /// Where the log does not say how many rows it has, all of them come.
+    pub fn provider_of_rows(&self, file: Arc<DataFile>, rows: &[u64]) -> Arc<dyn TableProvider> {
+        Arc::new(LakeFiles::new(self.lake.clone(), self.meta.clone(), vec![file]).only(rows))
+    }
+
     /// The live files that may hold rows for which all filters are true, by partition values and statistics.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! The rows that a feed makes of new messages, pass by pass.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,10 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int3
 use arrow::compute::{filter_record_batch, partition};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
 use datafusion::prelude::DataFrame;
 use futures::{StreamExt, TryStreamExt};
 use schema::TableName;
@@ -40,8 +38,8 @@ const HELD_SHARE: usize = 4;
 const SMALL_ROWS: u64 = 128 * 1024;
 const SMALL_BYTES: usize = 64 << 20;
 
-/// Up to this many rows of a file are named by their values when they are read.
-const LISTED: usize = 500;
+/// Up to this many rows of a file are read, and taken out of it, by their places.
+const PLACED: usize = 500;
 
 /// A share of all entities, by their hash: `(index, of)`.
 pub(super) type Round = (u64, u64);
@@ -84,8 +82,8 @@ pub(super) struct Probed {
     pub(super) file: Arc<DataFile>,
     /// The hashes of the entities, for each row.
     hits: Vec<u64>,
-    /// A condition that is true of these rows and of few others, where they are few.
-    filter: Option<Expr>,
+    /// The places of these rows in the file, ascending, where they are few.
+    pub(super) rows: Option<Vec<u64>>,
 }
 
 /// Contested rows, those that are new and those that are stored.
@@ -318,27 +316,28 @@ impl<'a> Candidates<'a> {
         let entity: Vec<Expr> = self.feed.feed.entity.iter().map(ident).collect();
         let places: Vec<usize> = (0..entity.len()).collect();
         let frame = self.job.stored(&self.context, vec![Arc::clone(&file)], None)?.select(entity)?;
+        let streams = frame.execute_stream_partitioned().await?;
+        // Rows come as they are in the file unless several threads bring them.
+        let mut rows = (streams.len() == 1).then(Vec::new);
         let work = move |batch: RecordBatch| {
             let keys = lows(&batch, &places)?;
-            let hit: BooleanArray = keys.iter().map(|key| Some(wanted.contains(*key))).collect();
-            let found = keys.iter().zip(hit.values().iter());
-            let hits: Vec<u64> = found.filter(|(_, hit)| *hit).map(|(key, _)| *key).collect();
-            let rows = if hits.len() <= LISTED { Some(compact(&filter_record_batch(&batch, &hit)?)?) } else { None };
-            Ok((keys, hits, rows))
+            let found: Vec<usize> = (0..keys.len()).filter(|row| wanted.contains(keys[*row])).collect();
+            Ok((keys, found))
         };
         let mut hits = Vec::new();
-        let mut few = Some(Vec::new());
         let mut all = self.job.known.as_ref().map(|_| Vec::new());
-        stream::each(frame, work, async |(keys, found, rows): (Vec<u64>, Vec<u64>, Option<RecordBatch>)| {
-            hits.extend(found);
+        let mut first = 0;
+        stream::each_of(streams, work, async |(keys, found): (Vec<u64>, Vec<usize>)| {
+            hits.extend(found.iter().map(|row| keys[*row]));
+            if hits.len() > PLACED {
+                rows = None;
+            }
+            if let Some(rows) = &mut rows {
+                rows.extend(found.iter().map(|row| first + *row as u64));
+            }
+            first += keys.len() as u64;
             if let Some(all) = &mut all {
                 all.extend(keys);
-            }
-            if hits.len() > LISTED {
-                few = None;
-            }
-            if let (Some(rows), Some(few)) = (rows, &mut few) {
-                few.push(rows);
             }
             Ok(())
         })
@@ -346,8 +345,7 @@ impl<'a> Candidates<'a> {
         if let Some((known, keys)) = self.job.known.as_ref().zip(all) {
             known.add(table, &file, keys);
         }
-        let filter = few.map(|rows| listing(&rows)).transpose()?.flatten();
-        Ok(Probed { file, hits, filter })
+        Ok(Probed { file, hits, rows })
     }
 
     /// The files that can hold the candidates' entities, and which entities those are.
@@ -466,7 +464,11 @@ impl<'a> Candidates<'a> {
 
     /// The rows of a stored file whose entities are among the candidates'.
     async fn take(&self, index: i32, probed: &Probed, found: &Found, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-        let frame = self.job.stored(&self.context, vec![Arc::clone(&probed.file)], probed.filter.clone())?;
+        let file = Arc::clone(&probed.file);
+        let frame = match &probed.rows {
+            Some(rows) => self.job.stored_rows(&self.context, file, rows)?,
+            None => self.job.stored(&self.context, vec![file], None)?,
+        };
         let (entity, hits, round) = (self.entity.clone(), Arc::clone(&found.hits), found.round);
         let schema = Arc::clone(schema);
         let work = move |batch: RecordBatch| {
@@ -563,12 +565,21 @@ impl Found {
     fn merge(&mut self, probed: Vec<Probed>, hits: Vec<u64>) {
         for more in probed {
             match self.probed.iter_mut().find(|probed| probed.file.path == more.file.path) {
-                Some(probed) => probed.filter = probed.filter.take().zip(more.filter).map(|(a, b)| a.or(b)),
+                Some(probed) => probed.rows = either(probed.rows.take(), more.rows),
                 None => self.probed.push(more),
             }
         }
         self.hits = Arc::new(self.hits.union(hits));
     }
+}
+
+/// Places that are among the one or the other, where both are known.
+pub(super) fn either(some: Option<Vec<u64>>, others: Option<Vec<u64>>) -> Option<Vec<u64>> {
+    let (mut all, others) = some.zip(others)?;
+    all.extend(others);
+    all.sort_unstable();
+    all.dedup();
+    Some(all)
 }
 
 /// Rows with their partitions.
@@ -596,22 +607,6 @@ fn without_copies(shape: &Shape, waiting: &RecordBatch, known: &Rows, contents: 
 /// Where the partition columns are among the entity's.
 fn partition_places(entity: &[String], partition_by: &[String]) -> Vec<usize> {
     partition_by.iter().filter_map(|column| entity.iter().position(|name| name == column)).collect()
-}
-
-/// A condition that these rows fulfil: that each column has one of their values. `None` where that says nothing.
-fn listing(rows: &[RecordBatch]) -> Result<Option<Expr>> {
-    let Some(first) = rows.first() else { return Ok(None) };
-    let all = arrow::compute::concat_batches(&first.schema(), rows)?;
-    let mut conditions = Vec::new();
-    for (field, column) in all.schema().fields().iter().zip(all.columns()) {
-        if column.null_count() > 0 {
-            continue;
-        }
-        let values = (0..column.len()).map(|row| ScalarValue::try_from_array(column, row));
-        let values: HashSet<ScalarValue> = values.collect::<std::result::Result<_, _>>()?;
-        conditions.push(ident(field.name()).in_list(values.into_iter().map(lit).collect(), false));
-    }
-    Ok(conditions.into_iter().reduce(Expr::and))
 }
 
 fn lows(batch: &RecordBatch, places: &[usize]) -> Result<Vec<u64>> {

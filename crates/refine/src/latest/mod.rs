@@ -20,6 +20,7 @@ mod late;
 mod recent;
 mod resolve;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ use crate::recompute::{date_column, stored_files};
 use crate::stage::{Stage, split};
 use crate::{RefineError, Result, stream};
 
-use candidates::Candidates;
+use candidates::{Candidates, Probed, either};
 pub(crate) use known::Known;
 use recent::{Noter, Recents};
 
@@ -90,7 +91,7 @@ pub(crate) async fn latest(job: &Job<'_>, stage: &mut Stage) -> Result<u64> {
                 }
                 stage.add(decision.add).await?;
                 stage.remove(decision.gone).await?;
-                let files = decision.gone_files.iter().map(|&file| Arc::clone(&found.probed[file as usize].file));
+                let files = decision.gone_files.iter().map(|&file| &found.probed[file as usize]);
                 rewrites.add(candidates.entity_places(), decision.gone_keys, files);
             }
         }
@@ -214,14 +215,26 @@ const SPLICED_SHARE: usize = 16;
 struct Rewrites {
     /// By the places of the entity's columns, because feeds may have different ones.
     gone: BTreeMap<Vec<usize>, HashSet<u128>>,
-    files: BTreeMap<Arc<str>, Arc<DataFile>>,
+    files: BTreeMap<Arc<str>, Rewrite>,
 }
 
+/// A file of which entities go, with the places of the rows that can be theirs, ascending, where these are known.
+type Rewrite = (Arc<DataFile>, Option<Vec<u64>>);
+
 impl Rewrites {
-    fn add(&mut self, entity: &[usize], keys: HashSet<u128>, files: impl Iterator<Item = Arc<DataFile>>) {
-        if !keys.is_empty() {
-            self.gone.entry(entity.to_vec()).or_default().extend(keys);
-            self.files.extend(files.map(|file| (Arc::clone(&file.path), file)));
+    fn add<'a>(&mut self, entity: &[usize], keys: HashSet<u128>, files: impl Iterator<Item = &'a Probed>) {
+        if keys.is_empty() {
+            return;
+        }
+        self.gone.entry(entity.to_vec()).or_default().extend(keys);
+        for Probed { file, rows, .. } in files {
+            match self.files.entry(Arc::clone(&file.path)) {
+                Entry::Vacant(free) => _ = free.insert((Arc::clone(file), rows.clone())),
+                Entry::Occupied(mut known) => {
+                    let known = &mut known.get_mut().1;
+                    *known = either(known.take(), rows.clone());
+                }
+            }
         }
     }
 
@@ -237,12 +250,12 @@ impl Rewrites {
         loop {
             let bytes: u64 = ahead.iter().map(|(file, _)| file.size).sum();
             let room = (options.memory_bytes / SPLICED_SHARE) as u64;
-            let fits = |file: &Arc<DataFile>| ahead.is_empty() || bytes + file.size <= room;
+            let fits = |(file, _): &Rewrite| ahead.is_empty() || bytes + file.size <= room;
             if ahead.len() < options.threads.max(1)
-                && let Some(file) = files.next_if(fits)
+                && let Some((file, rows)) = files.next_if(fits)
             {
                 // On a task of its own: one that waits for a core must go on while others are written.
-                let spliced = tokio::spawn(stage.without(&file, &gone.columns, gone.goes()));
+                let spliced = tokio::spawn(stage.without(&file, &gone.columns, rows, gone.goes()));
                 ahead.push_back((file, spliced));
                 continue;
             }

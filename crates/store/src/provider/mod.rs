@@ -60,6 +60,8 @@ pub struct LakeFiles {
     signed: bool,
     /// Whether rows may come in any order.
     unordered: bool,
+    /// The rows of the one file that are read, where it is not all of them.
+    selection: Option<RowSelection>,
     /// The columns in the table's order, and the sign last.
     schema: SchemaRef,
     /// The same columns as a scan has them: those of the files, then those of the partition, then the sign.
@@ -94,7 +96,18 @@ impl LakeFiles {
         let fields: Vec<FieldRef> = meta.schema.fields().iter().map(read_field).chain(sign).collect();
         let place = |field: &FieldRef| scanned.table_schema().index_of(field.name()).unwrap_or(0);
         let places = fields.iter().map(place).collect();
-        Self { lake, meta, files, signed, unordered: false, schema: Arc::new(Schema::new(fields)), scanned, places }
+        let schema = Arc::new(Schema::new(fields));
+        Self { lake, meta, files, signed, unordered: false, selection: None, schema, scanned, places }
+    }
+
+    /// Of the one file these rows alone, by their places from 0, ascending; all of them where their number is not known.
+    pub(crate) fn only(self, rows: &[u64]) -> Self {
+        let all = match self.files.as_slice() {
+            [(file, _)] => file.rows(&self.meta).and_then(|rows| usize::try_from(rows).ok()),
+            _ => None,
+        };
+        let ranges = rows.iter().filter_map(|row| usize::try_from(*row).ok()).map(|row| row..row + 1);
+        Self { selection: all.map(|all| RowSelection::from_consecutive_ranges(ranges, all)), ..self }
     }
 
     /// The same rows in any order, so that fewer files than there are threads are read by all of these.
@@ -147,7 +160,11 @@ impl LakeFiles {
         columns: &[&str],
         rows: &str,
     ) -> Result<(RecordBatch, Option<LakeFiles>), DataFusionError> {
-        let (mut known, rest) = prune::decided(self, filters, columns)?;
+        let (mut known, mut rest) = prune::decided(self, filters, columns)?;
+        if self.selection.is_some() {
+            // The log counts all rows of a file.
+            rest.append(&mut known);
+        }
         // No row is of no group.
         known.retain(|(file, _)| file.rows(&self.meta) != Some(0));
         let counts = known.iter().map(|(file, _)| file.rows(&self.meta).and_then(|rows| i64::try_from(rows).ok()));
@@ -162,7 +179,8 @@ impl LakeFiles {
         let counts = RecordBatch::try_new(Arc::new(Schema::new(fields)), values)?;
         let rest =
             (!rest.is_empty()).then(|| Self::build(self.lake.clone(), Arc::clone(&self.meta), rest, self.signed));
-        let rest = rest.map(|rest| Self { unordered: self.unordered, ..rest });
+        let (unordered, selection) = (self.unordered, self.selection.clone());
+        let rest = rest.map(|rest| Self { unordered, selection, ..rest });
         Ok((counts, rest))
     }
 
@@ -178,6 +196,9 @@ impl LakeFiles {
         descending: bool,
         rows: u64,
     ) -> Result<Option<ScalarValue>, DataFusionError> {
+        if self.selection.is_some() {
+            return Ok(None);
+        }
         prune::bound(self, filters, column, descending, rows)
     }
 
@@ -270,7 +291,7 @@ impl TableProvider for LakeFiles {
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let mut kept = self.kept(filters)?;
         let all_exact = filters.iter().all(|filter| prune::is_decided(self, filter));
-        let limit = limit.filter(|_| all_exact);
+        let limit = limit.filter(|_| all_exact && self.selection.is_none());
         if let Some(limit) = limit {
             statistics::cut_to(&mut kept, &self.meta, limit as u64);
         }
@@ -290,16 +311,19 @@ impl TableProvider for LakeFiles {
         let shares = if self.unordered { target.div_ceil(kept.len()) } else { 1 };
         let shared = |(file, sign): &(Arc<DataFile>, i32)| {
             let rows = file.rows(&self.meta).and_then(|rows| usize::try_from(rows).ok());
-            in_shares(self.partitioned_file(file, *sign), rows, shares)
+            match &self.selection {
+                Some(selection) => vec![part(&self.partitioned_file(file, *sign), selection.clone())],
+                None => in_shares(self.partitioned_file(file, *sign), rows, shares),
+            }
         };
         let files: Vec<PartitionedFile> = kept.iter().flat_map(shared).collect();
-        let is_shared = files.len() > kept.len();
+        let is_in_parts = self.selection.is_some() || files.len() > kept.len();
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         // Filters are evaluated while decoding: columns that only they need, and rows that they drop, are not carried on.
         options.global.pushdown_filters = true;
-        // Filters that are decided here skip no pages; shares do.
-        let readers = Readers::new(self.lake.object_store(), state.runtime_env(), !all_exact || is_shared);
+        // Filters that are decided here skip no pages; parts of files do.
+        let readers = Readers::new(self.lake.object_store(), state.runtime_env(), !all_exact || is_in_parts);
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
@@ -325,14 +349,19 @@ fn in_shares(file: PartitionedFile, rows: Option<usize>, shares: usize) -> Vec<P
     }
     let share = rows.div_ceil(shares).next_multiple_of(PAGE_ROWS);
     let of = |first: usize| {
-        let mut part = file.clone();
-        let selection = RowSelection::from_consecutive_ranges(std::iter::once(first..rows.min(first + share)), rows);
-        part.extensions.insert(ParquetRowSelection::new(selection));
-        // What is known of the file holds for a part of it, but is not reached.
-        part.statistics = part.statistics.map(|known| Arc::new(Arc::unwrap_or_clone(known).to_inexact()));
-        part
+        let rows = RowSelection::from_consecutive_ranges(std::iter::once(first..rows.min(first + share)), rows);
+        part(&file, rows)
     };
     (0..rows).step_by(share).map(of).collect()
+}
+
+/// The selected rows of a file.
+fn part(file: &PartitionedFile, rows: RowSelection) -> PartitionedFile {
+    let mut part = file.clone();
+    part.extensions.insert(ParquetRowSelection::new(rows));
+    // What is known of the file holds for a part of it, but is not reached.
+    part.statistics = part.statistics.map(|known| Arc::new(Arc::unwrap_or_clone(known).to_inexact()));
+    part
 }
 
 /// Files in order, in groups of about the same number of bytes.

@@ -210,8 +210,8 @@ impl TableWriter {
         Ok(())
     }
 
-    /// A file of the table without the rows that `goes` says, which sees `columns` of all of them. Where only some pages of
-    /// it lose rows, the others are copied and not encoded again. `None`: it is not to be had so, and its rows are to be
+    /// A file of the table without the rows that `goes` says, which sees `columns` of the rows at the places `among` (from 0,
+    /// ascending), or of all of them. Where only some pages of it lose rows, the others are copied and not encoded again. `None`: it is not to be had so, and its rows are to be
     /// written as any others. To be given to [`Self::append`].
     ///
     /// # Errors
@@ -220,6 +220,7 @@ impl TableWriter {
         &self,
         file: &Arc<DataFile>,
         columns: &[String],
+        among: Option<Vec<u64>>,
         goes: F,
     ) -> impl Future<Output = Result<Option<Spliced>>> + Send + use<F>
     where
@@ -236,7 +237,8 @@ impl TableWriter {
             let location = in_lake(&crate::log::table_root(&meta.table), &file.path);
             let failed = |e| StoreError::storage("read", &location, e);
             let bytes = lake.store().get(&location).await.map_err(failed)?.bytes().await.map_err(failed)?;
-            let spliced = on_worker(move || splice::without(&meta, &file, bytes, &columns, &goes)).await?;
+            let spliced = move || splice::without(&meta, &file, bytes, &columns, among.as_deref(), &goes);
+            let spliced = on_worker(spliced).await?;
             // Whoever reads all rows says what is wrong with them.
             Ok(spliced.unwrap_or_else(|error| {
                 tracing::debug!(%location, %error, "pages are not copied");

@@ -68,13 +68,14 @@ struct Source {
     metadata: ArrowReaderMetadata,
 }
 
-/// Takes the rows out of a file that `goes` says of its rows' `columns`; `None` where the file cannot be written so, or where
-/// encoding it whole is as good.
+/// Takes the rows out of a file that `goes` says of its rows' `columns`, which is asked of the rows at the places `among` alone
+/// where there are any; `None` where the file cannot be written so, or where encoding it whole is as good.
 pub(super) fn without(
     meta: &TableMeta,
     file: &DataFile,
     bytes: Bytes,
     columns: &[String],
+    among: Option<&[u64]>,
     goes: &dyn Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError>,
 ) -> Result<Option<Spliced>> {
     let failed = |error: StoreError| ParquetError::External(Box::new(error));
@@ -89,7 +90,14 @@ pub(super) fn without(
     }
     let layout = Arc::new(Layout::new(meta, false, &[]).map_err(failed)?);
     let count = source.metadata.metadata().num_row_groups();
-    let gone = (0..count).map(|group| source.gone(meta, file, group, columns, goes)).collect::<Result<Vec<_>>>()?;
+    let mut gone = Vec::with_capacity(count);
+    let mut first = 0;
+    for group in 0..count {
+        let rows = first..first + source.group_rows(group);
+        let among: Option<Vec<usize>> = among.map(|among| within(among, &rows));
+        gone.push(source.gone(meta, file, group, columns, among, goes)?);
+        first = rows.end;
+    }
     let windows: Vec<_> = gone.iter().enumerate().map(|(group, gone)| source.windows(group, gone)).collect();
     let encoded: usize = windows.iter().flatten().map(ExactSizeIterator::len).sum();
     if 2 * encoded > (0..count).map(|group| source.group_rows(group)).sum() {
@@ -144,23 +152,30 @@ impl Source {
         first(&pages[page])..pages.get(page + 1).map_or(self.group_rows(group), first)
     }
 
-    /// The places of the rows that go, within their row group.
+    /// The places of the rows that go, within their row group; of those at the places `among`, where there are any.
     fn gone(
         &self,
         meta: &TableMeta,
         file: &DataFile,
         group: usize,
         columns: &[String],
+        among: Option<Vec<usize>>,
         goes: &dyn Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError>,
     ) -> Result<Vec<usize>> {
         let roots = columns.iter().filter_map(|name| meta.file_schema.index_of(name).ok());
         let schema = self.metadata.metadata().file_metadata().schema_descr();
-        let reader = self.reader(group, BATCH_ROWS)?.with_projection(ProjectionMask::roots(schema, roots));
+        let mut reader = self.reader(group, BATCH_ROWS)?.with_projection(ProjectionMask::roots(schema, roots));
+        if let Some(among) = &among {
+            let rows = among.iter().map(|&row| row..row + 1);
+            reader = reader.with_row_selection(RowSelection::from_consecutive_ranges(rows, self.group_rows(group)));
+        }
+        let place = |read: usize| among.as_ref().map_or(Some(read), |among| among.get(read).copied());
         let (mut gone, mut first) = (Vec::new(), 0);
         for batch in reader.build()? {
             let batch = in_order(meta, file, columns, &batch?)?;
             let goes = goes(&batch)?;
-            gone.extend(goes.iter().enumerate().filter(|(_, goes)| *goes == Some(true)).map(|(row, _)| first + row));
+            let goes = goes.iter().enumerate().filter(|(_, goes)| *goes == Some(true));
+            gone.extend(goes.filter_map(|(row, _)| place(first + row)));
             first += batch.num_rows();
         }
         Ok(gone)
@@ -417,6 +432,12 @@ impl Made {
         };
         Ok(Chunk::Spliced { bytes: self.bytes.into(), close: Box::new(close) })
     }
+}
+
+/// The places that are in a range, counted from its begin.
+fn within(places: &[u64], range: &Range<usize>) -> Vec<usize> {
+    let places = places.iter().filter_map(|place| usize::try_from(*place).ok());
+    places.filter(|place| range.contains(place)).map(|place| place - range.start).collect()
 }
 
 /// The bytes of a page, header and all.
