@@ -7,5 +7,6 @@ chart = { kind = "bar", x = "product", y = "sales" }
 --- */
 SELECT product_id AS product, units, CAST(sales AS DECIMAL(38, 2)) AS sales
 FROM gold.pos_product
+WHERE lines > 0
 ORDER BY CASE WHEN $by = 'units' THEN units ELSE sales END DESC, product
 LIMIT $top

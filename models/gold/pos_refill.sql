@@ -1,9 +1,15 @@
-/* models/gold/pos_need.sql
+/* models/gold/pos_refill.sql
 ---
-description = "How much of each product the shop is expected to need in each of the next twelve months"
+description = "What the shop is expected to need of each product in each of the next twelve months, and what it has to refill"
 grain = ["month", "product_id"]
 kept = "full"
-checks = ["not_null(month)", "not_null(product_id)", "unique(month, product_id)", "range(months_ahead, 1, 12)"]
+checks = [
+    "not_null(month)",
+    "not_null(product_id)",
+    "unique(month, product_id)",
+    "range(months_ahead, 1, 12)",
+    "range(refill, 0, )",
+]
 columns.month = { description = "first day of a month that is not over, from the first one on" }
 columns.months_ahead = { unit = "months", description = "1: the first month that is not over" }
 columns.product_id = { description = "the product, as the till names it" }
@@ -12,6 +18,8 @@ columns.same_months = { unit = "months", description = "how many of those months
 columns.recent_units = { unit = "pieces", description = "units sold in the last three full months, all together" }
 columns.recent_months = { unit = "months", description = "how many of those months there are" }
 columns.need = { unit = "pieces", description = "mean of the two monthly means, or the one that exists" }
+columns.stock_left = { unit = "pieces", description = "what is left when the month begins; null without a stock row" }
+columns.refill = { unit = "pieces", description = "what the month needs beyond what is left; null without a stock row" }
 --- */
 WITH
   span AS (
@@ -63,27 +71,46 @@ WITH
       coming.months_ahead,
       coming.month,
       product.product_id,
+      product.opening - product.units AS stock_left,
       coalesce(same_sold.units, 0) AS same_month_units,
       coalesce(same_counts.months, 0) AS same_months,
       coalesce(recent_sold.units, 0) AS recent_units,
       (SELECT count(*) FROM recent) AS recent_months
     FROM coming
-    CROSS JOIN gold.pos_stock_left AS product
+    CROSS JOIN gold.pos_product AS product
     LEFT JOIN same_counts ON same_counts.month = coming.month
     LEFT JOIN same_sold ON same_sold.month = coming.month AND same_sold.product_id = product.product_id
     LEFT JOIN recent_sold ON recent_sold.product_id = product.product_id
+  ),
+  needs AS (
+    SELECT
+      *,
+      CASE
+        WHEN same_months = 0 THEN ratio(recent_units, recent_months)
+        WHEN recent_months = 0 THEN ratio(same_month_units, same_months)
+        ELSE ratio(same_month_units * recent_months + recent_units * same_months, 2 * same_months * recent_months)
+      END AS need
+    FROM terms
+  ),
+  -- A month begins with what the months before it leave over; what they lacked was refilled.
+  left_over AS (
+    SELECT
+      month,
+      months_ahead,
+      product_id,
+      same_month_units,
+      same_months,
+      recent_units,
+      recent_months,
+      need,
+      CASE
+        WHEN months_ahead = 1 THEN CAST(stock_left AS DOUBLE)
+        WHEN stock_left + need > needed THEN stock_left + need - needed
+        WHEN stock_left + need <= needed THEN 0
+      END AS stock_left
+    FROM (SELECT *, sum(need) OVER (PARTITION BY product_id ORDER BY month) AS needed FROM needs)
   )
 SELECT
-  month,
-  months_ahead,
-  product_id,
-  same_month_units,
-  same_months,
-  recent_units,
-  recent_months,
-  CASE
-    WHEN same_months = 0 THEN ratio(recent_units, recent_months)
-    WHEN recent_months = 0 THEN ratio(same_month_units, same_months)
-    ELSE ratio(same_month_units * recent_months + recent_units * same_months, 2 * same_months * recent_months)
-  END AS need
-FROM terms
+  *,
+  CASE WHEN stock_left < need THEN need - stock_left WHEN stock_left >= need THEN 0 END AS refill
+FROM left_over
