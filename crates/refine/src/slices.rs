@@ -89,12 +89,21 @@ fn sliced_by(plan: &LogicalPlan, scope: &[String], listed_rows: u64) -> Option<(
     Some((fewer, slicing))
 }
 
-/// A context for plans that run on one thread each.
+/// A context for grouping plans that run on one thread each.
 pub(crate) fn one_thread(context: &SessionContext) -> SessionContext {
+    let state = on_one_thread(context);
+    by_keys(&SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(OnePass)).build()))
+}
+
+/// A context for plans of which each has its rows in the order of the file that it reads.
+pub(crate) fn in_file_order(context: &SessionContext) -> SessionContext {
+    SessionContext::new_with_state(on_one_thread(context).build())
+}
+
+fn on_one_thread(context: &SessionContext) -> SessionStateBuilder {
     let state = context.state();
     let config = state.config().clone().with_target_partitions(1);
-    let state = SessionStateBuilder::new_from_existing(state).with_config(config);
-    by_keys(&SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(OnePass)).build()))
+    SessionStateBuilder::new_from_existing(state).with_config(config)
 }
 
 fn rows(scan: &TableScan) -> u64 {

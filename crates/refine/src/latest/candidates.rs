@@ -28,6 +28,7 @@ use crate::keyset::{Collector, KeySet};
 use crate::plan::LoadedFeed;
 use crate::recompute::date_column;
 use crate::scope::ScopeSet;
+use crate::slices::in_file_order;
 use crate::stage::compact;
 use crate::{Result, stream};
 
@@ -50,6 +51,8 @@ pub(super) struct Candidates<'a> {
     feed: &'a LoadedFeed,
     name: &'a TableName,
     context: SessionContext,
+    /// For scans of one stored file: many are read side by side.
+    of_file: SessionContext,
     plan: LogicalPlan,
     columns: SchemaRef,
     shape: Shape,
@@ -133,7 +136,8 @@ impl<'a> Candidates<'a> {
         if news_rows <= SMALL_ROWS {
             plan = at_hand(&context, plan).await?;
         }
-        Ok(Self { job, feed, name, context, plan, columns, shape, entity, news, news_rows, rows: 0 })
+        let of_file = in_file_order(&context);
+        Ok(Self { job, feed, name, context, of_file, plan, columns, shape, entity, news, news_rows, rows: 0 })
     }
 
     /// The shares in which the candidates are worked on.
@@ -315,9 +319,9 @@ impl<'a> Candidates<'a> {
     async fn look(&self, file: Arc<DataFile>, wanted: Arc<KeySet>, table: &str) -> Result<Probed> {
         let entity: Vec<Expr> = self.feed.feed.entity.iter().map(ident).collect();
         let places: Vec<usize> = (0..entity.len()).collect();
-        let frame = self.job.stored(&self.context, vec![Arc::clone(&file)], None)?.select(entity)?;
+        let frame = self.job.stored(&self.of_file, vec![Arc::clone(&file)], None)?.select(entity)?;
         let streams = frame.execute_stream_partitioned().await?;
-        // Rows come as they are in the file unless several threads bring them.
+        // Several streams would bring them in any order.
         let mut rows = (streams.len() == 1).then(Vec::new);
         let work = move |batch: RecordBatch| {
             let keys = lows(&batch, &places)?;
@@ -345,6 +349,8 @@ impl<'a> Candidates<'a> {
         if let Some((known, keys)) = self.job.known.as_ref().zip(all) {
             known.add(table, &file, keys);
         }
+        // Where the log counts otherwise, places are none.
+        let rows = rows.filter(|_| file.rows(self.job.base.meta()) == Some(first));
         Ok(Probed { file, hits, rows })
     }
 
@@ -466,8 +472,8 @@ impl<'a> Candidates<'a> {
     async fn take(&self, index: i32, probed: &Probed, found: &Found, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let file = Arc::clone(&probed.file);
         let frame = match &probed.rows {
-            Some(rows) => self.job.stored_rows(&self.context, file, rows)?,
-            None => self.job.stored(&self.context, vec![file], None)?,
+            Some(rows) => self.job.stored_rows(&self.of_file, file, rows)?,
+            None => self.job.stored(&self.of_file, vec![file], None)?,
         };
         let (entity, hits, round) = (self.entity.clone(), Arc::clone(&found.hits), found.round);
         let schema = Arc::clone(schema);

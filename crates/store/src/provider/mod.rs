@@ -14,6 +14,7 @@ use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
 use datafusion::common::{DataFusionError, ScalarValue, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
@@ -305,7 +306,11 @@ impl TableProvider for LakeFiles {
         let url = self.lake.object_store_url();
         state.runtime_env().register_object_store(url.as_ref(), self.lake.object_store());
 
-        let statistics = statistics::of_files(self, &kept);
+        let mut statistics = statistics::of_files(self, &kept);
+        if let Some(selection) = &self.selection {
+            statistics = statistics.to_inexact();
+            statistics.num_rows = Precision::Exact(selection.row_count());
+        }
         let target = state.config().target_partitions();
         // Of each file so many shares that there is one for each thread.
         let shares = if self.unordered { target.div_ceil(kept.len()) } else { 1 };

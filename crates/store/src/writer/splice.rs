@@ -162,6 +162,9 @@ impl Source {
         among: Option<Vec<usize>>,
         goes: &dyn Fn(&RecordBatch) -> std::result::Result<BooleanArray, ArrowError>,
     ) -> Result<Vec<usize>> {
+        if among.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
         let roots = columns.iter().filter_map(|name| meta.file_schema.index_of(name).ok());
         let schema = self.metadata.metadata().file_metadata().schema_descr();
         let mut reader = self.reader(group, BATCH_ROWS)?.with_projection(ProjectionMask::roots(schema, roots));

@@ -106,7 +106,9 @@ async fn places(t: &Table, file: &Arc<DataFile>, wanted: &BTreeSet<i64>) -> Vec<
     let places: Vec<u64> =
         (0..all.len()).filter(|row| row % 6_007 == 5 || wanted.contains(&all[*row])).map(|row| row as u64).collect();
     let there: Vec<i64> = places.iter().map(|row| all[*row as usize]).collect();
-    assert_eq!(ids(t.snapshot().provider_of_rows(file.clone(), &places)).await, there);
+    let of_rows = t.snapshot().provider_of_rows(file.clone(), &places);
+    assert_eq!(one(of_rows.clone(), "SELECT count(*) FROM t").await, places.len().to_string());
+    assert_eq!(ids(of_rows).await, there);
     places
 }
 
