@@ -306,13 +306,17 @@ impl<'a> Candidates<'a> {
             known.tidy(&table, &self.job.base);
             known.narrow(&table, &mut files, &wanted);
         }
-        let threads = self.job.env.factory.options().threads.max(1);
         let looked = futures::stream::iter(files).map(|file| self.look(file, Arc::clone(&wanted), &table));
-        let mut probed: Vec<Probed> = looked.buffer_unordered(threads).try_collect().await?;
+        let mut probed: Vec<Probed> = looked.buffer_unordered(self.files_at_a_time()).try_collect().await?;
         probed.retain(|probed| !probed.hits.is_empty());
         probed.sort_by(|a, b| a.file.path.cmp(&b.file.path));
         let hits = probed.iter_mut().flat_map(|probed| std::mem::take(&mut probed.hits)).collect();
         Ok((probed, hits))
+    }
+
+    /// Files that are read side by side: twice as many as there are threads, because scans are planned and begun in turns.
+    fn files_at_a_time(&self) -> usize {
+        2 * self.job.env.factory.options().threads.max(1)
     }
 
     /// Looks for entities in a file; `table` is what it is known under.
@@ -459,8 +463,7 @@ impl<'a> Candidates<'a> {
         let schema = with_fields(&self.columns, true);
         let taken = found.probed.iter().enumerate();
         let taken = taken.map(|(index, probed)| self.take(index as i32, probed, found, &schema));
-        let threads = self.job.env.factory.options().threads.max(1);
-        let mut taken = futures::stream::iter(taken).buffer_unordered(threads);
+        let mut taken = futures::stream::iter(taken).buffer_unordered(self.files_at_a_time());
         while let Some(rows) = taken.try_next().await? {
             rows.into_iter().try_for_each(|rows| stored.push(rows))?;
         }

@@ -251,7 +251,8 @@ impl Rewrites {
             let bytes: u64 = ahead.iter().map(|(file, _)| file.size).sum();
             let room = (options.memory_bytes / SPLICED_SHARE) as u64;
             let fits = |(file, _): &Rewrite| ahead.is_empty() || bytes + file.size <= room;
-            if ahead.len() < options.threads.max(1)
+            // Twice as many as there are threads: while one is written the next must be at hand.
+            if ahead.len() < 2 * options.threads.max(1)
                 && let Some((file, rows)) = files.next_if(fits)
             {
                 // On a task of its own: one that waits for a core must go on while others are written.

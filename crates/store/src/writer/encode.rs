@@ -8,13 +8,13 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::{ColumnPath, TypePtr};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::CHANGE_TYPE_COLUMN;
 use crate::error::{Result, StoreError};
@@ -63,6 +63,13 @@ pub(crate) enum Chunk {
     Encoded(Box<ArrowColumnChunk>),
     /// Of pages that were taken over, from the place 0 on.
     Spliced { bytes: Bytes, close: Box<ColumnCloseResult> },
+}
+
+/// A column of a row group that is about to be encoded.
+pub(crate) struct Column {
+    /// Its place among the file's.
+    pub at: usize,
+    writers: Vec<ArrowColumnWriter>,
 }
 
 impl Chunk {
@@ -125,29 +132,52 @@ impl Layout {
 
     /// Encodes rows as one row group.
     pub fn encode(&self, batches: &[RecordBatch]) -> Result<RowGroup> {
+        let columns = self.begin()?.map(|column| self.encode_column(column, batches));
+        let chunks: Vec<Vec<Chunk>> = columns.collect::<Result<_>>()?;
+        Ok(RowGroup::new(batches, chunks.into_iter().flatten().collect()))
+    }
+
+    /// The columns of a row group, to be encoded one by one: the dictionary and the buffers of one stay in the cache.
+    pub fn begin(&self) -> Result<impl Iterator<Item = Column> + use<>> {
         let failed = |e: ParquetError| StoreError::parquet("encode rows", e);
-        let mut writers = self.columns.create_column_writers(0).map_err(failed)?;
-        let mut next = 0;
-        // Column by column: its dictionary and buffers stay in the cache.
-        for (at, field) in self.schema.fields().iter().enumerate() {
-            let mut leaves_of_column = 0;
-            for batch in batches {
-                let column = batch.column(at);
-                // The array may be of any string type.
-                let field = Field::new(field.name(), column.data_type().clone(), field.is_nullable());
-                let leaves = compute_leaves(&field, column).map_err(failed)?;
-                leaves_of_column = leaves.len();
-                for (leaf, writer) in leaves.iter().zip(&mut writers[next..]) {
-                    writer.write(leaf).map_err(failed)?;
-                }
+        let mut writers = self.columns.create_column_writers(0).map_err(failed)?.into_iter();
+        let of_field = |root: &TypePtr| writers.by_ref().take(leaves(root)).collect();
+        let writers: Vec<Vec<ArrowColumnWriter>> = self.root.get_fields().iter().map(of_field).collect();
+        Ok(writers.into_iter().enumerate().map(|(at, writers)| Column { at, writers }))
+    }
+
+    /// Encodes a column of the rows: the chunks of its leaves.
+    pub fn encode_column(&self, column: Column, batches: &[RecordBatch]) -> Result<Vec<Chunk>> {
+        let failed = |e: ParquetError| StoreError::parquet("encode rows", e);
+        let Column { at, mut writers } = column;
+        let field = &self.schema.fields()[at];
+        for batch in batches {
+            let values = batch.column(at);
+            // The array may be of any string type.
+            let field = Field::new(field.name(), values.data_type().clone(), field.is_nullable());
+            for (leaf, writer) in compute_leaves(&field, values).map_err(failed)?.iter().zip(&mut writers) {
+                writer.write(leaf).map_err(failed)?;
             }
-            next += leaves_of_column;
         }
         let chunks = writers.into_iter().map(|writer| writer.close().map(|chunk| Chunk::Encoded(Box::new(chunk))));
-        let chunks = chunks.collect::<Result<Vec<Chunk>, _>>().map_err(failed)?;
+        chunks.collect::<Result<Vec<Chunk>, _>>().map_err(failed)
+    }
+}
+
+impl RowGroup {
+    /// The row group of these rows, of which these are the chunks.
+    pub fn new(batches: &[RecordBatch], chunks: Vec<Chunk>) -> Self {
         let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        Ok(RowGroup { rows, chunks, bytes })
+        Self { rows, chunks, bytes }
+    }
+}
+
+/// The number of column chunks that a field has.
+fn leaves(field: &Type) -> usize {
+    match field.is_group() {
+        true => field.get_fields().iter().map(|field| leaves(field)).sum(),
+        false => 1,
     }
 }
 

@@ -10,14 +10,15 @@ mod path;
 mod splice;
 mod split;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::error::ArrowError;
 use object_store::ObjectStoreExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
 use crate::error::{Result, StoreError};
 use crate::file::DataFile;
@@ -25,7 +26,7 @@ use crate::lake::Lake;
 use crate::meta::TableMeta;
 
 pub(crate) use self::encode::PAGE_ROWS;
-use self::encode::{Layout, RowGroup};
+use self::encode::{Column, Layout, RowGroup};
 use self::file::OpenFile;
 pub(crate) use self::path::{in_lake, named_at};
 pub use self::splice::Spliced;
@@ -98,6 +99,50 @@ struct Sink {
     pending_bytes: usize,
     /// The last one takes new row groups; those before it only wait for theirs.
     files: VecDeque<OpenFile>,
+}
+
+impl Sink {
+    /// Encodes what waits, into a new file at `path` if there is one, and ends the files.
+    async fn end(
+        mut self,
+        lake: &Lake,
+        meta: &Arc<TableMeta>,
+        partition: &Partition,
+        path: Option<String>,
+    ) -> Result<Vec<(Kind, DataFile)>> {
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(path) = path {
+            self.begin(lake, meta, partition.0, path, &pending)?;
+        }
+        self.promise(pending);
+        let mut ended = Vec::with_capacity(self.files.len());
+        for file in self.files {
+            ended.push((partition.0, file.finish(&partition.1).await?));
+        }
+        Ok(ended)
+    }
+
+    /// Begins a file for rows that wait. Encodings are chosen for each file: the rows of another partition may look quite
+    /// different.
+    fn begin(
+        &mut self,
+        lake: &Lake,
+        meta: &Arc<TableMeta>,
+        kind: Kind,
+        path: String,
+        rows: &[RecordBatch],
+    ) -> Result<()> {
+        let layout = Layout::new(meta, kind != Kind::Data, rows)?;
+        self.files.push_back(OpenFile::new(lake, meta, path, Arc::new(layout))?);
+        Ok(())
+    }
+
+    /// Has rows encoded as a row group of the last file.
+    fn promise(&mut self, rows: Vec<RecordBatch>) {
+        if let Some(file) = self.files.back_mut().filter(|_| !rows.is_empty()) {
+            file.expect(tokio::spawn(encode_on_worker(file.layout().clone(), rows)));
+        }
+    }
 }
 
 /// Writes rows of one table into Parquet files, encoding on several cores while the caller goes on.
@@ -328,13 +373,10 @@ impl TableWriter {
         sink.pending_rows = 0;
         self.pending_bytes -= bytes;
         if sink.files.back().is_none_or(|file| file.bytes() >= self.options.target_file_bytes) {
-            // Encodings are chosen for each file: the rows of another partition may look quite different.
-            let layout = Layout::new(&self.meta, partition.0 != Kind::Data, &batches)?;
             let path = self.names.next(&self.meta, partition);
-            sink.files.push_back(OpenFile::new(&self.lake, &self.meta, path, Arc::new(layout))?);
+            sink.begin(&self.lake, &self.meta, partition.0, path, &batches)?;
         }
-        let file = sink.files.back_mut().expect("one was pushed where there was none");
-        file.expect(tokio::spawn(encode_on_worker(file.layout().clone(), batches)));
+        sink.promise(batches);
         self.in_flight.push_back((partition.clone(), bytes));
         self.in_flight_bytes += bytes;
         self.make_room().await
@@ -394,26 +436,27 @@ impl TableWriter {
     /// # Errors
     /// When encoding or storage failed; then nothing is staged, and the files are left to vacuum.
     pub async fn finish(mut self) -> Result<Staged> {
-        let mut partitions: Vec<_> = self.sinks.keys().cloned().collect();
-        partitions.sort();
-        for partition in &partitions {
-            self.seal(partition).await?;
+        let mut sinks: Vec<_> = std::mem::take(&mut self.sinks).into_iter().collect();
+        sinks.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut endings = Vec::with_capacity(sinks.len());
+        for (partition, sink) in sinks {
+            // Files are named in the order of their partitions.
+            let is_new = sink.files.back().is_none_or(|file| file.bytes() >= self.options.target_file_bytes);
+            let path = (is_new && !sink.pending.is_empty()).then(|| self.names.next(&self.meta, &partition));
+            let (lake, meta) = (self.lake.clone(), Arc::clone(&self.meta));
+            endings.push(async move { sink.end(&lake, &meta, &partition, path).await });
         }
-        while !self.in_flight.is_empty() {
-            self.append_oldest().await?;
-        }
-        let mut ending = Vec::new();
-        for (partition, sink) in std::mem::take(&mut self.sinks) {
-            for file in sink.files {
-                let partition = partition.clone();
-                ending.push(async move { Ok::<_, StoreError>((partition.0, file.finish(&partition.1).await?)) });
+        // Each on a task of its own: of a thousand files the footers take a core too.
+        let mut endings = endings.into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < 2 * self.threads
+                && let Some(ending) = endings.next()
+            {
+                running.spawn(ending);
             }
-        }
-        let mut ending = futures::stream::iter(ending);
-        while let Some(chunk) = next_chunk(&mut ending, 16).await {
-            for done in futures::future::join_all(chunk).await {
-                self.finished.push(done?);
-            }
+            let Some(ended) = running.join_next().await else { break };
+            self.finished.extend(ended.map_err(|e| StoreError::Worker(e.to_string()))??);
         }
         self.finished.sort_by(|a, b| a.1.path.cmp(&b.1.path));
         let root = crate::log::table_root(&self.meta.table);
@@ -453,27 +496,50 @@ impl TableWriter {
     }
 }
 
-async fn next_chunk<T>(stream: &mut (impl futures::Stream<Item = T> + Unpin), size: usize) -> Option<Vec<T>> {
-    let mut chunk = Vec::with_capacity(size);
-    while chunk.len() < size
-        && let Some(item) = futures::StreamExt::next(stream).await
-    {
-        chunk.push(item);
-    }
-    (!chunk.is_empty()).then_some(chunk)
-}
+/// Row groups from this many rows on are encoded by all cores that have nothing else to do, column by column: a few of them
+/// are all that a small refresh waits for.
+const SHARED_ROWS: usize = 16 * 1024;
 
 async fn encode_on_worker(layout: Arc<Layout>, batches: Vec<RecordBatch>) -> Result<RowGroup> {
-    on_worker(move || layout.encode(&batches)).await?
+    if batches.iter().map(RecordBatch::num_rows).sum::<usize>() < SHARED_ROWS {
+        return on_worker(move || layout.encode(&batches)).await?;
+    }
+    let permit = permit().await?;
+    let idle = (1..cores()).map_while(|_| encoders().clone().try_acquire_owned().ok());
+    let permits: Vec<_> = std::iter::once(permit).chain(idle).collect();
+    let columns = Arc::new(Mutex::new(layout.begin()?.collect::<VecDeque<Column>>()));
+    let batches: Arc<[RecordBatch]> = batches.into();
+    let mut workers = JoinSet::new();
+    for permit in permits {
+        let (layout, batches, columns) = (Arc::clone(&layout), Arc::clone(&batches), Arc::clone(&columns));
+        workers.spawn_blocking(move || {
+            let next = || columns.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let mut encoded = Vec::new();
+            while let Some(column) = next() {
+                encoded.push((column.at, layout.encode_column(column, &batches)?));
+            }
+            drop(permit);
+            Ok::<_, StoreError>(encoded)
+        });
+    }
+    let mut encoded = BTreeMap::new();
+    while let Some(some) = workers.join_next().await {
+        encoded.extend(some.map_err(|e| StoreError::Worker(e.to_string()))??);
+    }
+    Ok(RowGroup::new(&batches, encoded.into_values().flatten().collect()))
 }
 
 /// Does something that takes a core for a while.
 async fn on_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let permit = encoders().clone().acquire_owned().await.map_err(|e| StoreError::Worker(e.to_string()))?;
+    let permit = permit().await?;
     let worker = tokio::task::spawn_blocking(move || {
         let done = work();
         drop(permit);
         done
     });
     worker.await.map_err(|e| StoreError::Worker(e.to_string()))
+}
+
+async fn permit() -> Result<OwnedSemaphorePermit> {
+    encoders().clone().acquire_owned().await.map_err(|e| StoreError::Worker(e.to_string()))
 }

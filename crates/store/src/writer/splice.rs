@@ -250,7 +250,8 @@ impl Source {
         usual: &Layout,
     ) -> Result<RowGroup> {
         let all = self.group_rows(group);
-        if 2 * windows.iter().map(ExactSizeIterator::len).sum::<usize>() > all {
+        // Of a group of a few pages those that stay are worth it too. Where hardly any does, all get a dictionary again.
+        if 4 * windows.iter().map(ExactSizeIterator::len).sum::<usize>() > 3 * all {
             let batches = self.rows(group, 0..all, gone)?;
             return usual.encode(&batches).map_err(|e| ParquetError::External(Box::new(e)));
         }
