@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, RecordBatch};
 use arrow::compute::{filter_record_batch, partition};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -463,7 +463,10 @@ impl<'a> Candidates<'a> {
         let schema = with_fields(&self.columns, true);
         let taken = found.probed.iter().enumerate();
         let taken = taken.map(|(index, probed)| self.take(index as i32, probed, found, &schema));
-        let mut taken = futures::stream::iter(taken).buffer_unordered(self.files_at_a_time());
+        // Rows of a file wait until all of it is read.
+        let are_few = found.probed.iter().all(|probed| probed.rows.is_some());
+        let at_a_time = if are_few { self.files_at_a_time() } else { self.files_at_a_time() / 2 };
+        let mut taken = futures::stream::iter(taken).buffer_unordered(at_a_time);
         while let Some(rows) = taken.try_next().await? {
             rows.into_iter().try_for_each(|rows| stored.push(rows))?;
         }

@@ -12,12 +12,12 @@ mod split;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::error::ArrowError;
 use object_store::ObjectStoreExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::error::{Result, StoreError};
@@ -26,7 +26,7 @@ use crate::lake::Lake;
 use crate::meta::TableMeta;
 
 pub(crate) use self::encode::PAGE_ROWS;
-use self::encode::{Column, Layout, RowGroup};
+use self::encode::{Layout, RowGroup};
 use self::file::OpenFile;
 pub(crate) use self::path::{in_lake, named_at};
 pub use self::splice::Spliced;
@@ -38,6 +38,9 @@ pub const CHANGE_TYPE_COLUMN: &str = "_change_type";
 
 /// Files up to this size are taken into memory to be written again without some of their rows.
 const SPLICED_BYTES: u64 = 64 << 20;
+
+/// Files that are ended at the same time: on S3 that waits for the network.
+const ENDED_AT_A_TIME: usize = 16;
 
 /// How files are written.
 #[derive(Clone, Debug)]
@@ -274,7 +277,7 @@ impl TableWriter {
         let (lake, meta, file) = (self.lake.clone(), Arc::clone(&self.meta), Arc::clone(file));
         let columns = columns.to_vec();
         async move {
-            // Of fewer than two pages at least half are encoded again.
+            // Of fewer than two pages nearly all are encoded again.
             let has_pages = file.rows(&meta).is_some_and(|rows| rows >= 2 * PAGE_ROWS as u64);
             if file.size > SPLICED_BYTES || !has_pages {
                 return Ok(None);
@@ -449,14 +452,23 @@ impl TableWriter {
         // Each on a task of its own: of a thousand files the footers take a core too.
         let mut endings = endings.into_iter();
         let mut running = JoinSet::new();
+        let mut failed = None;
         loop {
-            while running.len() < 2 * self.threads
+            while failed.is_none()
+                && running.len() < ENDED_AT_A_TIME
                 && let Some(ending) = endings.next()
             {
                 running.spawn(ending);
             }
             let Some(ended) = running.join_next().await else { break };
-            self.finished.extend(ended.map_err(|e| StoreError::Worker(e.to_string()))??);
+            match ended.map_err(|e| StoreError::Worker(e.to_string())).flatten() {
+                Ok(files) => self.finished.extend(files),
+                // Those that have begun end, so that no upload stays open.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         self.finished.sort_by(|a, b| a.1.path.cmp(&b.1.path));
         let root = crate::log::table_root(&self.meta.table);
@@ -496,50 +508,35 @@ impl TableWriter {
     }
 }
 
-/// Row groups from this many rows on are encoded by all cores that have nothing else to do, column by column: a few of them
-/// are all that a small refresh waits for.
+/// Row groups from this many rows on are encoded by all cores, column by column: one of them may be all that a small refresh
+/// waits for.
 const SHARED_ROWS: usize = 16 * 1024;
 
 async fn encode_on_worker(layout: Arc<Layout>, batches: Vec<RecordBatch>) -> Result<RowGroup> {
     if batches.iter().map(RecordBatch::num_rows).sum::<usize>() < SHARED_ROWS {
         return on_worker(move || layout.encode(&batches)).await?;
     }
-    let permit = permit().await?;
-    let idle = (1..cores()).map_while(|_| encoders().clone().try_acquire_owned().ok());
-    let permits: Vec<_> = std::iter::once(permit).chain(idle).collect();
-    let columns = Arc::new(Mutex::new(layout.begin()?.collect::<VecDeque<Column>>()));
     let batches: Arc<[RecordBatch]> = batches.into();
-    let mut workers = JoinSet::new();
-    for permit in permits {
-        let (layout, batches, columns) = (Arc::clone(&layout), Arc::clone(&batches), Arc::clone(&columns));
-        workers.spawn_blocking(move || {
-            let next = || columns.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let mut encoded = Vec::new();
-            while let Some(column) = next() {
-                encoded.push((column.at, layout.encode_column(column, &batches)?));
-            }
-            drop(permit);
-            Ok::<_, StoreError>(encoded)
-        });
+    // Cores are given to those who wait in the order in which they came: to the columns of the oldest row group first.
+    let mut columns = JoinSet::new();
+    for column in layout.begin()? {
+        let (layout, batches, at) = (Arc::clone(&layout), Arc::clone(&batches), column.at);
+        columns.spawn(async move { Ok((at, on_worker(move || layout.encode_column(column, &batches)).await??)) });
     }
     let mut encoded = BTreeMap::new();
-    while let Some(some) = workers.join_next().await {
-        encoded.extend(some.map_err(|e| StoreError::Worker(e.to_string()))??);
+    while let Some(column) = columns.join_next().await {
+        encoded.extend([column.map_err(|e| StoreError::Worker(e.to_string()))??]);
     }
     Ok(RowGroup::new(&batches, encoded.into_values().flatten().collect()))
 }
 
 /// Does something that takes a core for a while.
 async fn on_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let permit = permit().await?;
+    let permit = encoders().clone().acquire_owned().await.map_err(|e| StoreError::Worker(e.to_string()))?;
     let worker = tokio::task::spawn_blocking(move || {
         let done = work();
         drop(permit);
         done
     });
     worker.await.map_err(|e| StoreError::Worker(e.to_string()))
-}
-
-async fn permit() -> Result<OwnedSemaphorePermit> {
-    encoders().clone().acquire_owned().await.map_err(|e| StoreError::Worker(e.to_string()))
 }

@@ -100,7 +100,7 @@ pub(super) fn without(
     }
     let windows: Vec<_> = gone.iter().enumerate().map(|(group, gone)| source.windows(group, gone)).collect();
     let encoded: usize = windows.iter().flatten().map(ExactSizeIterator::len).sum();
-    if 2 * encoded > (0..count).map(|group| source.group_rows(group)).sum() {
+    if is_most(encoded, (0..count).map(|group| source.group_rows(group)).sum()) {
         return Ok(None);
     }
     let mut groups = Vec::new();
@@ -250,8 +250,7 @@ impl Source {
         usual: &Layout,
     ) -> Result<RowGroup> {
         let all = self.group_rows(group);
-        // Of a group of a few pages those that stay are worth it too. Where hardly any does, all get a dictionary again.
-        if 4 * windows.iter().map(ExactSizeIterator::len).sum::<usize>() > 3 * all {
+        if is_most(windows.iter().map(ExactSizeIterator::len).sum(), all) {
             let batches = self.rows(group, 0..all, gone)?;
             return usual.encode(&batches).map_err(|e| ParquetError::External(Box::new(e)));
         }
@@ -436,6 +435,11 @@ impl Made {
         };
         Ok(Chunk::Spliced { bytes: self.bytes.into(), close: Box::new(close) })
     }
+}
+
+/// Whether so many rows of these are to be encoded again that all are, with a dictionary. Of two pages one is worth copying.
+fn is_most(encoded: usize, all: usize) -> bool {
+    4 * encoded > 3 * all
 }
 
 /// The places that are in a range, counted from its begin.
