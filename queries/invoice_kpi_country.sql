@@ -11,7 +11,7 @@ SELECT
   sum(total_sale_volume) AS total_sale_volume,
   ratio(sum(returns), sum(invoices)) AS rate_of_return,
   ratio(sum(total_sale_volume), sum(invoices)) AS average_transaction_size
-FROM gold.kpi_minute_country
+FROM gold.kpi_day_country
 WHERE ($from IS NULL OR event_date >= $from) AND ($to IS NULL OR event_date <= $to)
 GROUP BY country
 ORDER BY total_sale_volume DESC, country
