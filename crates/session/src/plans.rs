@@ -1,32 +1,169 @@
-//! Optimized plans of a session's queries: a dashboard asks the same again and again.
+//! Plans of a session's queries: a dashboard asks the same again and again.
 //!
 //! A session reads each table as it was when it was opened, so a plan over its tables stays right. Only what is asked of the
-//! clock while planning (`now()`) makes a plan of its own each time. Physical plans are made anew for each run: they hold what
-//! a run found out, such as the bounds of a join.
+//! clock while planning (`now()`) makes a plan of its own each time.
+//!
+//! The physical plan is kept too, as it is before dynamic filters come into it: these hold what a run found out, such as the
+//! bounds of a join, and are one between the operator that finds it and the scan that goes by it. Each run takes the plan with
+//! fresh operators ([`ExecutionPlan::reset_state`]) and lets the last rules put in filters of its own. Planning was a third of
+//! a small question. Operators that are not known to begin anew are planned anew.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SessionState, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 
 use crate::statement::Parameters;
 
 /// Plans that are kept; more begin anew.
 const MOST: usize = 256;
 
+/// Runs of a physical plan until it is planned anew: scans add the figures of each run to those before.
+const MOST_RUNS: usize = 64;
+
+/// The first of the rules that put dynamic filters into plans.
+const FIRST_OF_A_RUN: &str = "FilterPushdown(Post)";
+
+/// Operators that begin anew: what they hold of a run is in what `reset_state` replaces.
+const BEGIN_ANEW: [&str; 16] = [
+    "AggregateExec",
+    "BoundedWindowAggExec",
+    "CoalescePartitionsExec",
+    "CooperativeExec",
+    "DataSourceExec",
+    "EmptyExec",
+    "FilterExec",
+    "GlobalLimitExec",
+    "HashJoinExec",
+    "LocalLimitExec",
+    "ProjectionExec",
+    "RepartitionExec",
+    "SortExec",
+    "SortExec(TopK)",
+    "SortPreservingMergeExec",
+    "UnionExec",
+];
+
 /// A statement and the values of its parameters, with their types: instants are equal in any zone.
 type Asked = (String, Vec<(String, DataType, ScalarValue)>);
 
 /// The plans of a session.
 #[derive(Debug, Default)]
-pub(crate) struct Plans(Mutex<HashMap<Asked, Arc<LogicalPlan>>>);
+pub(crate) struct Plans(Mutex<HashMap<Asked, Arc<Known>>>);
+
+/// The plan of a query.
+#[derive(Debug)]
+pub(crate) struct Known {
+    logical: LogicalPlan,
+    physical: Mutex<Physical>,
+}
+
+/// What is known of the physical plan.
+#[derive(Debug, Default)]
+enum Physical {
+    /// It was not made yet.
+    #[default]
+    Unknown,
+    /// It is made anew for each run.
+    Once,
+    /// Each run begins with this one, which itself is never run.
+    Again { plan: Arc<dyn ExecutionPlan>, runs: usize },
+}
+
+impl Known {
+    fn new(logical: LogicalPlan) -> Self {
+        Self { logical, physical: Mutex::default() }
+    }
+
+    /// A physical plan to be run once.
+    async fn physical(&self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+        let rules = state.physical_optimizers();
+        let Some(first) = rules.iter().position(|rule| rule.name() == FIRST_OF_A_RUN) else {
+            return state.query_planner().create_physical_plan(&self.logical, state).await;
+        };
+        let plan = match self.again() {
+            Some(None) => return state.query_planner().create_physical_plan(&self.logical, state).await,
+            Some(Some(plan)) => plan,
+            None => {
+                let before = SessionStateBuilder::new_from_existing(state.clone())
+                    .with_physical_optimizer_rules(rules[..first].to_vec())
+                    .build();
+                let plan = state.query_planner().create_physical_plan(&self.logical, &before).await?;
+                let is_anew = begins_anew(&plan)?;
+                let again = Physical::Again { plan: Arc::clone(&plan), runs: 0 };
+                *self.lock() = if is_anew { again } else { Physical::Once };
+                // One that is not kept is run as it is.
+                if !is_anew {
+                    return with_rules(plan, &rules[first..], state);
+                }
+                plan
+            }
+        };
+        with_rules(anew(plan)?, &rules[first..], state)
+    }
+
+    /// The plan to begin with, `None` where there is none yet; within, `None` where none is kept.
+    fn again(&self) -> Option<Option<Arc<dyn ExecutionPlan>>> {
+        let mut physical = self.lock();
+        match &mut *physical {
+            Physical::Unknown => None,
+            Physical::Once => Some(None),
+            Physical::Again { runs, .. } if *runs >= MOST_RUNS => {
+                *physical = Physical::Unknown;
+                None
+            }
+            Physical::Again { plan, runs } => {
+                *runs += 1;
+                Some(Some(Arc::clone(plan)))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Physical> {
+        // A value is replaced as a whole.
+        self.physical.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether all operators of a plan without dynamic filters begin anew.
+fn begins_anew(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    let mut all = true;
+    plan.apply(|plan| {
+        // The filter of `min` and `max` is one for all runs.
+        let has_filter = plan.is::<AggregateExec>() && !plan.dynamic_expressions_produced().is_empty();
+        all &= BEGIN_ANEW.contains(&plan.name()) && !has_filter;
+        Ok(if all { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(all)
+}
+
+/// The plan with operators of its own.
+fn anew(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let reset = |plan: Arc<dyn ExecutionPlan>| {
+        // A sort of all rows holds nothing, and would be given a filter that nobody moves.
+        let is_whole_sort = plan.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_none());
+        Ok(Transformed::yes(if is_whole_sort { plan } else { plan.reset_state()? }))
+    };
+    plan.transform_up(reset).data()
+}
+
+fn with_rules(
+    plan: Arc<dyn ExecutionPlan>,
+    rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>],
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    rules.iter().try_fold(plan, |plan, rule| rule.optimize(plan, state.config_options()))
+}
 
 /// Where the plan of a query is kept.
 #[derive(Debug)]
@@ -43,20 +180,22 @@ impl Place {
     }
 
     /// The plan, if it was kept.
-    pub(crate) fn known(&self) -> Option<Arc<LogicalPlan>> {
+    pub(crate) fn known(&self) -> Option<Arc<Known>> {
         self.lock().get(&self.asked).cloned()
     }
 
-    fn keep(self, plan: &Arc<LogicalPlan>) {
+    fn keep(self, plan: LogicalPlan) -> Arc<Known> {
+        let known = Arc::new(Known::new(plan));
         let asked = self.asked.clone();
         let mut plans = self.lock();
         if plans.len() >= MOST {
             plans.clear();
         }
-        plans.insert(asked, Arc::clone(plan));
+        plans.insert(asked, Arc::clone(&known));
+        known
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Asked, Arc<LogicalPlan>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Asked, Arc<Known>>> {
         // The map is whole after any panic: it is only read and inserted into.
         self.plans.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,22 +204,28 @@ impl Place {
 /// A query that is ready to run.
 pub(crate) struct Prepared {
     state: SessionState,
-    plan: Arc<LogicalPlan>,
-    is_optimized: bool,
-    /// Where its plan is to be kept.
-    place: Option<Place>,
+    query: Query,
+}
+
+enum Query {
+    /// One that is optimized when it runs, with the place where its plan is to be kept then.
+    New {
+        plan: Box<LogicalPlan>,
+        place: Option<Place>,
+    },
+    Known(Arc<Known>),
 }
 
 impl Prepared {
     /// A query that is optimized when it runs, and whose plan is kept then if there is a `place` for it.
     pub(crate) fn new(query: DataFrame, place: Option<Place>) -> Self {
         let (state, plan) = query.into_parts();
-        Self { state, plan: Arc::new(plan), is_optimized: false, place }
+        Self { state, query: Query::New { plan: Box::new(plan), place } }
     }
 
     /// A query whose plan was kept.
-    pub(crate) fn known(state: SessionState, plan: Arc<LogicalPlan>) -> Self {
-        Self { state, plan, is_optimized: true, place: None }
+    pub(crate) fn known(state: SessionState, known: Arc<Known>) -> Self {
+        Self { state, query: Query::Known(known) }
     }
 
     /// Plans what is not planned, and begins.
@@ -88,15 +233,18 @@ impl Prepared {
     /// # Errors
     /// When the query cannot be planned.
     pub(crate) async fn start(self) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let Self { state, mut plan, is_optimized, place } = self;
-        if !is_optimized {
-            let is_kept = is_the_same_later(&plan)?;
-            plan = Arc::new(state.optimize(&plan)?);
-            if let Some(place) = place.filter(|_| is_kept) {
-                place.keep(&plan);
+        let Self { state, query } = self;
+        let physical = match query {
+            Query::Known(known) => known.physical(&state).await?,
+            Query::New { plan, place } => {
+                let place = if is_the_same_later(&plan)? { place } else { None };
+                let plan = state.optimize(&plan)?;
+                match place {
+                    Some(place) => place.keep(plan).physical(&state).await?,
+                    None => state.query_planner().create_physical_plan(&plan, &state).await?,
+                }
             }
-        }
-        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        };
         execute_stream(physical, Arc::new(TaskContext::from(&state)))
     }
 }
@@ -157,6 +305,14 @@ mod tests {
             "SELECT b, count(*), sum(a) FROM t GROUP BY b ORDER BY b",
             "SELECT a FROM t ORDER BY a DESC LIMIT 3",
             "SELECT x.a FROM t x JOIN t y ON x.a = y.a + 1 WHERE y.b = (SELECT min(b) FROM t) ORDER BY x.a LIMIT 2",
+            "SELECT x.a, y.b FROM (SELECT a FROM t ORDER BY a DESC LIMIT 5) x JOIN t y ON x.a = y.a ORDER BY x.a LIMIT 3",
+            "SELECT min(a), max(a), count(*) FROM t WHERE a > 17",
+            "SELECT min(a) FROM t",
+            "SELECT b, last_value(a ORDER BY a) FROM t WHERE a % 7 = 3 GROUP BY b ORDER BY 2 DESC",
+            "SELECT a, sum(a) OVER (PARTITION BY b ORDER BY a) AS s FROM t ORDER BY s DESC, a LIMIT 4",
+            "SELECT a FROM t WHERE a < 3 UNION ALL SELECT b FROM t WHERE a < 3 ORDER BY 1",
+            "SELECT x.a, y.a FROM (SELECT * FROM t WHERE a < 3) x, (SELECT * FROM t WHERE a < 3) y ORDER BY 1, 2",
+            "SELECT b, count(*) FROM t WHERE b IN (SELECT b FROM t WHERE a = 8) GROUP BY b LIMIT 1",
         ] {
             let first = answers(&context, &plans, sql).await;
             assert!(!first.0, "{sql}");
