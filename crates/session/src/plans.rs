@@ -3,7 +3,7 @@
 //! A session reads each table as it was when it was opened, so a plan over its tables stays right. Only what is asked of the
 //! clock while planning (`now()`) makes a plan of its own each time.
 //!
-//! The physical plan is kept too, as it is before dynamic filters come into it: these hold what a run found out, such as the
+//! The physical plan of one that is asked again is kept too, as it is before dynamic filters come into it: these hold what a run found out, such as the
 //! bounds of a join, and are one between the operator that finds it and the scan that goes by it. Each run takes the plan with
 //! fresh operators ([`ExecutionPlan::reset_state`]) and lets the last rules put in filters of its own. Planning was a third of
 //! a small question. Operators that are not known to begin anew are planned anew.
@@ -15,6 +15,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::dataframe::DataFrame;
+use datafusion::datasource::physical_plan::{FileGroup, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::context::{SessionState, TaskContext};
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
@@ -28,8 +30,9 @@ use crate::statement::Parameters;
 /// Plans that are kept; more begin anew.
 const MOST: usize = 256;
 
-/// Runs of a physical plan until it is planned anew: scans add the figures of each run to those before.
-const MOST_RUNS: usize = 64;
+/// Files that runs of kept physical plans may open until all are made anew: what a scan counts of each of them, some kilobytes,
+/// stays with the plan.
+const MOST_OPENED: usize = 4096;
 
 /// The first of the rules that put dynamic filters into plans.
 const FIRST_OF_A_RUN: &str = "FilterPushdown(Post)";
@@ -59,80 +62,102 @@ type Asked = (String, Vec<(String, DataType, ScalarValue)>);
 
 /// The plans of a session.
 #[derive(Debug, Default)]
-pub(crate) struct Plans(Mutex<HashMap<Asked, Arc<Known>>>);
+pub(crate) struct Plans {
+    known: Mutex<HashMap<Asked, Arc<Known>>>,
+    again: Arc<Again>,
+}
 
 /// The plan of a query.
 #[derive(Debug)]
 pub(crate) struct Known {
     logical: LogicalPlan,
-    physical: Mutex<Physical>,
+    number: u64,
+    again: Arc<Again>,
 }
 
-/// What is known of the physical plan.
+/// The physical plans of queries that were asked more than once.
 #[derive(Debug, Default)]
-enum Physical {
-    /// It was not made yet.
-    #[default]
-    Unknown,
-    /// It is made anew for each run.
-    Once,
-    /// Each run begins with this one, which itself is never run.
-    Again { plan: Arc<dyn ExecutionPlan>, runs: usize },
+struct Again(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// By the numbers of the queries. Each run begins with the plan, which itself is never run; `None`: it is made anew for
+    /// each run.
+    plans: HashMap<u64, Option<Begun>>,
+    /// Files that runs have opened.
+    opened: usize,
+    /// Queries so far.
+    numbers: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Begun {
+    plan: Arc<dyn ExecutionPlan>,
+    files: usize,
+}
+
+impl Again {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // What a panic may leave undone is a number that is too small.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// What a run of a query begins with; `None` where that is not known yet.
+    fn of(&mut self, number: u64) -> Option<Option<Begun>> {
+        let begun = self.plans.get(&number)?.clone();
+        self.opened += begun.as_ref().map_or(0, |begun| begun.files);
+        if self.opened > MOST_OPENED {
+            self.clear();
+            return None;
+        }
+        Some(begun)
+    }
+
+    fn clear(&mut self) {
+        self.plans.clear();
+        self.opened = 0;
+    }
 }
 
 impl Known {
-    fn new(logical: LogicalPlan) -> Self {
-        Self { logical, physical: Mutex::default() }
-    }
-
     /// A physical plan to be run once.
     async fn physical(&self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
         let rules = state.physical_optimizers();
-        let Some(first) = rules.iter().position(|rule| rule.name() == FIRST_OF_A_RUN) else {
-            return state.query_planner().create_physical_plan(&self.logical, state).await;
-        };
-        let plan = match self.again() {
+        let first = rules.iter().position(|rule| rule.name() == FIRST_OF_A_RUN).unwrap_or(rules.len());
+        let kept = self.again.lock().of(self.number);
+        let begun = match kept {
+            Some(Some(begun)) => begun,
             Some(None) => return state.query_planner().create_physical_plan(&self.logical, state).await,
-            Some(Some(plan)) => plan,
             None => {
                 let before = SessionStateBuilder::new_from_existing(state.clone())
                     .with_physical_optimizer_rules(rules[..first].to_vec())
                     .build();
                 let plan = state.query_planner().create_physical_plan(&self.logical, &before).await?;
-                let is_anew = begins_anew(&plan)?;
-                let again = Physical::Again { plan: Arc::clone(&plan), runs: 0 };
-                *self.lock() = if is_anew { again } else { Physical::Once };
-                // One that is not kept is run as it is.
-                if !is_anew {
-                    return with_rules(plan, &rules[first..], state);
+                let begun = Begun { files: files(&plan)?, plan };
+                let is_kept = first < rules.len() && begun.files <= MOST_OPENED / 2 && begins_anew(&begun.plan)?;
+                self.again.lock().plans.insert(self.number, is_kept.then(|| begun.clone()));
+                if !is_kept {
+                    return with_rules(begun.plan, &rules[first..], state);
                 }
-                plan
+                begun
             }
         };
-        with_rules(anew(plan)?, &rules[first..], state)
+        with_rules(anew(begun.plan)?, &rules[first..], state)
     }
+}
 
-    /// The plan to begin with, `None` where there is none yet; within, `None` where none is kept.
-    fn again(&self) -> Option<Option<Arc<dyn ExecutionPlan>>> {
-        let mut physical = self.lock();
-        match &mut *physical {
-            Physical::Unknown => None,
-            Physical::Once => Some(None),
-            Physical::Again { runs, .. } if *runs >= MOST_RUNS => {
-                *physical = Physical::Unknown;
-                None
-            }
-            Physical::Again { plan, runs } => {
-                *runs += 1;
-                Some(Some(Arc::clone(plan)))
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Physical> {
-        // A value is replaced as a whole.
-        self.physical.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Files that a run of a plan opens.
+fn files(plan: &Arc<dyn ExecutionPlan>) -> Result<usize> {
+    let mut files = 0;
+    plan.apply(|plan| {
+        let source = plan.downcast_ref::<DataSourceExec>();
+        let scan = source.and_then(|source| source.downcast_to_file_source::<ParquetSource>());
+        files += scan.map_or(0, |(scan, _)| scan.file_groups.iter().map(FileGroup::len).sum());
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(files)
 }
 
 /// Whether all operators of a plan without dynamic filters begin anew.
@@ -181,23 +206,27 @@ impl Place {
 
     /// The plan, if it was kept.
     pub(crate) fn known(&self) -> Option<Arc<Known>> {
-        self.lock().get(&self.asked).cloned()
+        self.plans.lock().get(&self.asked).cloned()
     }
 
-    fn keep(self, plan: LogicalPlan) -> Arc<Known> {
-        let known = Arc::new(Known::new(plan));
-        let asked = self.asked.clone();
-        let mut plans = self.lock();
-        if plans.len() >= MOST {
-            plans.clear();
+    fn keep(self, logical: LogicalPlan) {
+        let Self { plans, asked } = self;
+        let mut known = plans.lock();
+        let mut kept = plans.again.lock();
+        if known.len() >= MOST {
+            known.clear();
+            kept.clear();
         }
-        plans.insert(asked, Arc::clone(&known));
-        known
+        kept.numbers += 1;
+        let query = Arc::new(Known { logical, number: kept.numbers, again: Arc::clone(&plans.again) });
+        known.insert(asked, query);
     }
+}
 
+impl Plans {
     fn lock(&self) -> MutexGuard<'_, HashMap<Asked, Arc<Known>>> {
         // The map is whole after any panic: it is only read and inserted into.
-        self.plans.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,10 +268,11 @@ impl Prepared {
             Query::New { plan, place } => {
                 let place = if is_the_same_later(&plan)? { place } else { None };
                 let plan = state.optimize(&plan)?;
-                match place {
-                    Some(place) => place.keep(plan).physical(&state).await?,
-                    None => state.query_planner().create_physical_plan(&plan, &state).await?,
+                let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+                if let Some(place) = place {
+                    place.keep(plan);
                 }
+                physical
             }
         };
         execute_stream(physical, Arc::new(TaskContext::from(&state)))
