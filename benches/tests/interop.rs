@@ -203,7 +203,7 @@ async fn splice(lake: &Lake) -> Result<()> {
         let ids = batch.column(0).as_primitive::<Int64Type>().values();
         Ok(ids.iter().map(|id| Some([3, 20_000, 41_003].contains(id))).collect())
     };
-    let spliced = writer.without(&file, &["id".to_owned()], goes).await?.context("pages that are copied")?;
+    let spliced = writer.without(&file, &["id".to_owned()], None, goes).await?.context("pages that are copied")?;
     writer.append(&file, spliced).await?;
     writer.write(rows_of(LARGE..LARGE + 50)?.project(&flat)?).await?;
     let mut commit = Commit::new(table.snapshot(), Operation::Merge);
