@@ -259,8 +259,8 @@ impl TableWriter {
     }
 
     /// A file of the table without the rows that `goes` says, which sees `columns` of the rows at the places `among` (from 0,
-    /// ascending), or of all of them. Where only some pages of it lose rows, the others are copied and not encoded again. `None`: it is not to be had so, and its rows are to be
-    /// written as any others. To be given to [`Self::append`].
+    /// ascending), or of all of them. Where only some pages of it lose rows, the others are copied and not encoded again.
+    /// `None`: it is not to be had so, and its rows are to be written as any others. To be given to [`Self::append`].
     ///
     /// # Errors
     /// When the file cannot be read.
