@@ -240,12 +240,10 @@ impl Job<'_> {
         filter: Option<Expr>,
     ) -> Result<DataFrame> {
         let frame = context.read_table(self.base.provider_of(files))?;
-        let frame = match filter {
+        self.in_columns(match filter {
             Some(filter) => frame.filter(filter)?,
             None => frame,
-        };
-        let (state, plan) = frame.into_parts();
-        Ok(DataFrame::new(state, conform(plan, &self.columns())?))
+        })
     }
 
     /// The stored rows at these places of a file, ascending, in the model's columns; see [`Snapshot::provider_of_rows`].
@@ -258,7 +256,11 @@ impl Job<'_> {
         file: Arc<store::DataFile>,
         rows: &[u64],
     ) -> Result<DataFrame> {
-        let (state, plan) = context.read_table(self.base.provider_of_rows(file, rows))?.into_parts();
+        self.in_columns(context.read_table(self.base.provider_of_rows(file, rows))?)
+    }
+
+    fn in_columns(&self, frame: DataFrame) -> Result<DataFrame> {
+        let (state, plan) = frame.into_parts();
         Ok(DataFrame::new(state, conform(plan, &self.columns())?))
     }
 

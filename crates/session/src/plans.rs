@@ -306,7 +306,9 @@ fn is_the_same_later(plan: &LogicalPlan) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::Schema;
     use datafusion::arrow::util::pretty::pretty_format_batches;
+    use datafusion::physical_plan::empty::EmptyExec;
     use datafusion::prelude::SessionContext;
     use futures::TryStreamExt;
 
@@ -357,5 +359,19 @@ mod tests {
                 assert!(!answers(&context, &plans, sql).await.0, "{sql}");
             }
         }
+    }
+
+    #[test]
+    fn kept_plans_are_given_up_after_so_many_files() {
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let mut kept = Kept::default();
+        assert!(kept.of(1).is_none(), "not made yet");
+        kept.plans.insert(1, Some(Begun { plan: Arc::clone(&plan), files: MOST_OPENED / 2 }));
+        kept.plans.insert(2, None);
+        assert!(matches!(kept.of(2), Some(None)), "made anew each time");
+        assert!(matches!(kept.of(1), Some(Some(_))));
+        assert!(matches!(kept.of(1), Some(Some(_))));
+        assert!(kept.of(1).is_none(), "a third run would open more");
+        assert!(kept.plans.is_empty() && kept.opened == 0);
     }
 }
